@@ -1,0 +1,42 @@
+"""One daemon thread that does blocking work for the event loop, one piece after the other.
+
+A database connection belongs to one thread, and a thread that hangs in a driver must not keep the process alive:
+`asyncio.to_thread` gives neither.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
+
+
+class WorkerThread:
+    """Runs what it is given in order. `stop` lets what is queued finish, then ends the thread."""
+
+    def __init__(self, name: str) -> None:
+        self._work: Final[queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]] = queue.SimpleQueue()
+        self._thread: Final = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[], Result], timeout_s: float) -> Result:
+        """What `work` returns or raises; TimeoutError after `timeout_s` (the thread goes on with it)."""
+        future: Future[Result] = Future()
+        self._work.put((work, future))
+        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+
+    def stop(self) -> None:
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (item := self._work.get()) is not None:
+            work, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001  whatever it is, it belongs to the one who waits
+                future.set_exception(error)
