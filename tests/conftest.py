@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["tests.services.fixtures"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write the golden messages anew; review the diff")
