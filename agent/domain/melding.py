@@ -62,7 +62,7 @@ class MeldingHead:
 class NotWritable(ValueError):
     """A value that XML cannot hold (a control character, half a surrogate pair): park what it came from."""
 
-    code = "KPR-401"
+    code = "KPR-604"
 
 
 def build_melding(head: MeldingHead, notifications: Sequence[Notification], zone: tzinfo) -> etree._Element:

@@ -1,0 +1,10 @@
+"""Step 2: the rules, fact by fact, over the rows as they are (domain.md sections 8 and 9).
+
+A finding belongs to a fact and holds back only the events that need that fact. Rules: docs/rules.md.
+"""
+
+from agent.domain.quality.judge import judge
+from agent.domain.quality.rules import Profile, Rules
+from agent.domain.quality.wording import FieldNames
+
+__all__ = ["FieldNames", "Profile", "Rules", "judge"]
