@@ -31,7 +31,7 @@ check: setup-dev  ## format, lint, types, boundaries and the tests that need no 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit tests/golden
+	$(BIN)/python -m pytest -q -m "not server" tests/unit tests/golden
 
 test: setup-dev  ## everything: checks, then every test with real servers, which it installs and starts
 	$(BIN)/ruff format --check .
