@@ -184,7 +184,7 @@ def test_what_xml_cannot_hold_is_refused_without_quoting_it(bad: str) -> None:
         build_melding(HEAD, [replace(FIRST, content=content)], OSLO)
     assert "Bruker/@brukerNr" in str(caught.value)
     assert "canary" not in f"{caught.value!r} {caught.value.__cause__!r}"
-    assert caught.value.code == "KPR-401"
+    assert caught.value.code == "KPR-604"
 
 
 def test_text_of_any_language_survives() -> None:
