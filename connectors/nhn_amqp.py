@@ -14,7 +14,8 @@ from typing import Final, Self, assert_never
 from proton import Delivery
 
 from connectors.inbox import InboxRefused, InboxUnavailable, Incoming, Queue, Settlement
-from connectors.nhn_account import NO_ROUTE, NhnAmqpSettings, connect, is_refusal
+from connectors.nhn_account import NhnAmqpSettings
+from connectors.nhn_connection import NO_ROUTE, connect, is_refusal
 from connectors.sender import Outcome, Outgoing, SenderRefused, SenderUnavailable, Verdict
 from connectors.wire.amqp_engine import AmqpConnection
 from connectors.wire.amqp_links import AmqpError, Answer, Lost, ReceiverLink, RemoteState, SenderLink
