@@ -83,6 +83,7 @@ class Dispatch:
         self._stop = asyncio.Event()
         self._give_up = False
         self._failures = 0
+        self._one_by_one = 0  # so many more go alone: after an unknown outcome nobody can tell which was meant
         self._unreceipted: int | None = None  # an upper bound: receipts only lower it
         self._paused = False
         self._halted_id: int | None = None
@@ -222,7 +223,8 @@ class Dispatch:
     def _planned(self, line: Line, settled: list[Letter]) -> Turn:
         going = self._going(line) and all(letter.signal is Signal.ACCEPTED for letter in settled)
         flying = len(line.flying) - len(settled)
-        may_begin = max(0, self._settings.window - flying) if going else 0
+        window = 1 if self._one_by_one else self._settings.window
+        may_begin = max(0, window - flying) if going else 0
         room = max(0, self._settings.look_ahead - line.prepared)
         # The count matters only near the limit: until then the bound since the last count is enough.
         exact = (
@@ -254,9 +256,12 @@ class Dispatch:
             line.flying.popleft()
             if letter.signal is Signal.ACCEPTED:
                 self._failures = 0
+                self._one_by_one = max(0, self._one_by_one - 1)
                 self._log.info("message_sent", **names(letter.envelope))
             elif line.failed is None:
                 line.failed = letter.signal
+                if letter.signal is Signal.UNKNOWN:
+                    self._one_by_one = self._settings.window
                 self._log.info(
                     "message_not_sent", **names(letter.envelope), signal=letter.signal, condition=letter.condition
                 )

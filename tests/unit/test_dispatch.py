@@ -227,6 +227,27 @@ async def test_with_a_window_everything_from_the_failure_on_goes_again_in_order(
     assert again[1:4] == again[4:7]
 
 
+async def test_after_an_unknown_outcome_messages_go_one_by_one_until_the_culprit_is_found(ledger: Ledger) -> None:
+    """With several on their way nobody can tell which one the broker meant: alone, it names itself."""
+    chain(ledger, 5)
+    bus = ScriptedBus()
+
+    def bus_that_never_takes_the_third(_number: int, outgoing: Outgoing) -> Verdict:
+        if numbers([outgoing]) == [3]:
+            return Verdict.IMPOSSIBLE if bus.flying == 1 else Verdict.UNKNOWN
+        return Verdict.ACCEPTED
+
+    bus.script = bus_that_never_takes_the_third
+    bench = Bench(ledger, bus, window=4)
+    bus.hold = asyncio.Event()
+    async with bench.running():
+        await bus.until(lambda: bus.flying == 4)
+        bus.hold.set()
+        await bus.until(lambda: "sending_halted" in bench.log.alarms())
+    assert states(ledger)[:3] == ["sent", "sent", "refused"]
+    assert bus.transfers[4:] == [bus.transfers[2]]
+
+
 async def test_nothing_follows_a_failure_that_is_known(ledger: Ledger) -> None:
     chain(ledger, 3)
     bench = Bench(ledger, ScriptedBus(lambda number, _: Verdict.UNKNOWN if number == 1 else Verdict.ACCEPTED), window=1)
