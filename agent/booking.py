@@ -131,11 +131,14 @@ def _groups(touched: Sequence[Sequence[str]]) -> list[list[str]]:
             if group_of.get(key) is not group:
                 group.append(key)
                 group_of[key] = group
-    return list({id(group): group for group in group_of.values()}.values())
+    in_order: dict[int, list[str]] = {}
+    for key, group in group_of.items():  # a dict: in the order in which the services were touched first
+        in_order.setdefault(id(group), []).append(key)
+    return list(in_order.values())
 
 
 def _category(applied: Applied, examination: Examination | None) -> Category:
-    """domain.md section 9, "Counting": the first that fits."""
+    """docs/owed.md, "Counting": the first that fits."""
     if applied.known:
         return Category.NOTHING
     if applied.defective:
@@ -152,5 +155,5 @@ def _category(applied: Applied, examination: Examination | None) -> Category:
 
 
 def _truncated(table: str) -> Finding:
-    text = f"{table} was emptied (TRUNCATE): nothing was annulled for it; reconcile the EPJ with what is reported"
+    text = f"{table} was emptied (TRUNCATE): nothing was annulled for it; see what the register should still hold"
     return Finding("Q22", Severity.BLOCK, None, text)

@@ -18,6 +18,7 @@ class GateReason(Enum):
     SHADOW = "shadow mode: nothing is chained"
     FIRST_LOAD = "first load: nothing was ever applied"
     CHANGED_RULES = "mapping, rules or service types have changed"
+    READ_AGAIN = "the source is read again from its beginning"
     TOO_MUCH = "more is owed at once than a normal day brings"
 
 
@@ -29,6 +30,7 @@ class GateState:
     digest: str
     applied_digest: str | None
     tripped: bool = False
+    read_again: bool = False
 
     def reason(self) -> GateReason | None:
         """Why the gate is closed before anything is looked at; None when it is open."""
@@ -38,6 +40,8 @@ class GateState:
             return GateReason.FIRST_LOAD
         if self.applied_digest != self.digest:
             return GateReason.CHANGED_RULES
+        if self.read_again:
+            return GateReason.READ_AGAIN
         return GateReason.TOO_MUCH if self.tripped else None
 
 

@@ -107,8 +107,8 @@ class IdentityConflict(LedgerError):
 def corrupt_row(table: str, row_id: str) -> LedgerCorrupt:
     """The error for one row that cannot be opened or read."""
     return LedgerCorrupt(
-        f"the ledger's table {table}, row {row_id}, is not what was written: restore the ledger from its backup, "
-        "then reconcile",
+        f"the ledger's table {table}, row {row_id}, is not what was written: keep the file as it is, and do not "
+        "go on with an older copy, which would report a second time (docs/operations.md)",
         table=table,
         row_id=row_id,
     )
@@ -116,4 +116,4 @@ def corrupt_row(table: str, row_id: str) -> LedgerCorrupt:
 
 def corrupt_file(path: Path | str, why: str) -> LedgerCorrupt:
     """The error for a file that is no ledger any more, or never was one."""
-    return LedgerCorrupt(f"{path} is not a whole ledger ({why}): restore it from its backup, then reconcile")
+    return LedgerCorrupt(f"{path} is not a whole ledger ({why}): keep it as it is (docs/operations.md)")

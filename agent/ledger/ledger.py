@@ -137,7 +137,7 @@ class Ledger:
             return self._read_from(self._reader, work)
 
     def settings(self) -> dict[str, str]:
-        """What a promise rests on, as SQLite itself says it: for `doctor`."""
+        """What a promise rests on, as SQLite itself says it."""
         with self._turn.taken(), errors_of(self.path):
             self._refuse_when_closed()
             asked = {

@@ -32,14 +32,14 @@ class ProgressRoom(Room):
         (sealed,) = self._db.execute("SELECT position FROM progress").fetchone()
         return None if sealed is None else position_from_bytes(self._seal.open("progress", 1, sealed))
 
-    def set_position(self, position: Position, *, new_incarnation: bool = False) -> None:
+    def set_position(self, position: Position) -> None:
         """Keep the position that the rows of this transaction lead to (invariant 2).
 
-        PositionConflict for another incarnation, or where a stream went backwards; a person who has looked may say
-        `new_incarnation`, which replaces everything. A stream that `position` does not name keeps its place.
+        PositionConflict for another incarnation, or where a stream went backwards. A stream that `position` does not
+        name keeps its place.
         """
         stored = self.position()
-        if stored is not None and not new_incarnation:
+        if stored is not None:
             if stored.incarnation != position.incarnation:
                 raise PositionConflict(
                     "the source is another one than the ledger's position was read from: a database restored, replaced"
@@ -55,6 +55,10 @@ class ProgressRoom(Room):
         self._db.execute(
             "UPDATE progress SET position = ?", (self._seal.seal("progress", 1, position_to_bytes(position)),)
         )
+
+    def forget_position(self) -> None:
+        """Read the source again from its beginning, whatever it is now: a person has looked and said so."""
+        self._db.execute("UPDATE progress SET position = NULL, seen_through = NULL, open_transaction = 0")
 
     def seen_through(self) -> datetime | None:
         """The moment before which the source has no change still to come; None when it never said."""

@@ -347,7 +347,9 @@ class LedgerBehaviour:
         ledger.run_now(lambda tx: tx.set_position(Position("cluster 1", {"a": (6, 0)})))
         assert ledger.read(lambda tx: tx.position()) == Position("cluster 1", {"a": (6, 0), "b": (2**70,)})
         again = Position("cluster 2", {"a": (0,)})
-        ledger.run_now(lambda tx: tx.set_position(again, new_incarnation=True))
+        ledger.run_now(lambda tx: tx.forget_position())
+        assert ledger.read(lambda tx: (tx.position(), tx.seen_through())) == (None, None)
+        ledger.run_now(lambda tx: tx.set_position(again))
         assert ledger.read(lambda tx: tx.position()) == again
 
     def test_a_refused_position_undoes_its_rows_invariant_1(self, ledger: Ledger) -> None:

@@ -115,6 +115,7 @@ def test_a_name_that_is_not_there_would_be_seen() -> None:
 @every_page
 def test_verbs_and_targets_that_are_named_are_there(page: Path) -> None:
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    verbs |= {group.name for group in app.registered_groups if group.name}
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
     code = "\n".join([*SPAN.findall(text_of(page)), *re.findall(r"^    .+$", text_of(page), re.MULTILINE)])
     code += "\n".join(re.findall(r"```sh\n(.*?)```", text_of(page), re.DOTALL))

@@ -1,0 +1,5 @@
+"""`python -m agent` is `kpr-agent`."""
+
+from agent.cli import main
+
+main()
