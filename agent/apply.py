@@ -1,7 +1,7 @@
 """One change of one row, applied to what is kept: mapped columns only, with the moment each value was registered.
 
 An older row is dropped, an unchanged one says nothing new, and every service that hangs on a changed row, before or
-after, over every edge, is named so that it is looked at (domain.md section 9, "Older, and deleted").
+after, over every edge, is named so that it is looked at (docs/owed.md, "Older, and deleted").
 """
 
 from collections.abc import Iterable
@@ -155,7 +155,7 @@ def _since(
     change: Change,
     now: datetime,
 ) -> dict[str, datetime]:
-    """For each column when its present value was registered (domain.md section 9, `hendelseRegTid`)."""
+    """For each column when its present value was registered (docs/owed.md, `hendelseRegTid`)."""
     committed = change.committed_at or now
     created = _moment(unit, values, table.registered.created)
     changed = _moment(unit, values, table.registered.changed)

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from agent.domain.assemble import assemble
+from agent.domain.assemble import assemble, withdrawn
 from agent.domain.care import CareService, Dependency, Person
 from agent.domain.chain import ChainEnd, extend
 from agent.domain.compare import Clock, Comparison, Owed, compare
@@ -31,6 +31,7 @@ SERVICES_A_BATCH: Final = 500
 APPLIED_DIGEST = "gate: applied digest"
 SEEN_DIGEST = "gate: seen digest"
 TRIPPED = "gate: tripped"
+READ_AGAIN = "gate: read again"
 """Notes in the ledger that the gate is made of."""
 
 
@@ -77,6 +78,8 @@ def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock) 
     reported = tx.reported(key) or Reported(service_id=key)
     assembled = assemble(unit.mapping, key, tx, zone=unit.rows_zone, followed_pauses=reported.followed_pauses)
     service = assembled.service
+    if service is None and _rows_went(tx, unit, key, reported):
+        service = withdrawn(key, deleted=True, at=None)
     if service is None:
         return Look(key, None, reported, None, Comparison(), assembled.dependencies)
     patient_guid = None
@@ -88,6 +91,18 @@ def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock) 
     judged = judge(service, reported, unit.rules, unit.names, clock.today)
     comparison = compare(reported, judged, patient_guid, clock)
     return Look(key, service, reported, judged, comparison, assembled.dependencies)
+
+
+def _rows_went(tx: LedgerTransaction, unit: ReportingUnit, key: str, reported: Reported) -> bool:
+    """Whether a service of many rows had some and has none: deleted rows are not found by the service's key.
+
+    A service that stands without having been looked at was imported, and its rows are still to come.
+    """
+    mapping = unit.mapping.service
+    if mapping.key == unit.mapping.tables[mapping.table].key:
+        return False
+    before = tx.outcome(key)
+    return before is not None and (before.standing or not reported.standing)
 
 
 def examine_groups(
@@ -155,6 +170,7 @@ def gate_state(tx: LedgerTransaction, unit: ReportingUnit) -> GateState:
         digest=unit.digest,
         applied_digest=tx.note(APPLIED_DIGEST),
         tripped=tx.note(TRIPPED) is not None,
+        read_again=tx.note(READ_AGAIN) is not None,
     )
 
 
@@ -167,6 +183,7 @@ def open_gate(tx: LedgerTransaction, unit: ReportingUnit) -> None:
     """A person has seen the plan: what is owed under these rules may go. Shadow mode stays closed."""
     tx.set_note(APPLIED_DIGEST, unit.digest)
     tx.set_note(TRIPPED, None)
+    tx.set_note(READ_AGAIN, None)
 
 
 def notice_rules(tx: LedgerTransaction, unit: ReportingUnit) -> bool:
@@ -269,8 +286,9 @@ def _book(
     for notification in notifications:
         tx.add_notification(notification, look.key, trace, approved=approved, at=clock.now)
     tx.put_reported(look.key, look.reported)
-    if look.service is not None and isinstance(look.service.person, Person):
-        _remember_person(tx, unit, look.service.person)
+    person = look.service.person if look.service is not None else None
+    if isinstance(person, Person) and person.defect is None:
+        _remember_person(tx, unit, person)
     look.told += len(notifications)
 
 
@@ -306,7 +324,7 @@ def _remember(tx: LedgerTransaction, look: Look, clock: Clock) -> None:
 
 
 def _ending(look: Look, *, gated: bool) -> Ending:
-    """domain.md section 9, "Counting": the first that fits."""
+    """docs/owed.md, "Counting": the first that fits."""
     if look.told:
         return Ending.REPORTED
     if look.judged is None:

@@ -138,9 +138,10 @@ class _Walk:
         for _ in range(CLIMB_LIMIT):
             assert place.climb is not None  # noqa: S101 - _value calls this for climbing places only
             since = latest(since, *(row.since.get(column) for column in place.climb.by))
-            above = self._follow(row, place.climb)
+            defect = row.defect or unread(row, (place.column, *place.climb.by))
+            above = self._follow(row, place.climb) if defect is None else None
             if above is None:
-                return Found(since=since, defect=row.defect or unread(row, (place.column, *place.climb.by)))
+                return Found(since=since, defect=defect)
             if isinstance(above, Absent):
                 return Found(since=since, absent=above)
             row = above
@@ -176,12 +177,12 @@ class _Walk:
             return None
         alive = [row for row in rows if not row.deleted]
         if not alive:
-            return _withdrawn(key, deleted=True, at=latest(*(row.since.get("") for row in rows)))
+            return withdrawn(key, deleted=True, at=latest(*(row.since.get("") for row in rows)))
         mapping = self._mapping.service
         valid = [row for row in alive if not _annulled(row, mapping.annulled_when)]
         if not valid:
             at = latest(*(row.since.get(column) for row in alive for column in mapping.annulled_when))
-            return _withdrawn(key, deleted=False, at=at)
+            return withdrawn(key, deleted=False, at=at)
         first, last = valid[0], valid[-1]
         kind, start = self._value(last, mapping.type), self._value(first, mapping.start)
         end = self._value(last, mapping.end) if mapping.end is not None else Found()
@@ -351,7 +352,8 @@ def _annulled(row: KeptRow, when: Annulled) -> bool:
     return any(row.values.get(column) in texts for column, texts in when.items())
 
 
-def _withdrawn(key: str, *, deleted: bool, at: datetime | None) -> CareService:
+def withdrawn(key: str, *, deleted: bool, at: datetime | None) -> CareService:
+    """A service that was deleted, or registered in error, at that moment: nothing else of it counts."""
     nothing = Dated(None)
     return CareService(
         key=key,

@@ -1,6 +1,6 @@
 """Step 3: what stands reported x what the EPJ says today -> the events that close the difference.
 
-A pure function of the two, whatever kind of change brought them about (domain.md section 9, principle 2): a replay, a
+A pure function of the two, whatever kind of change brought them about (docs/owed.md, principle 2): a replay, a
 duplicate or a snapshot gives the events still owed, usually none.
 """
 
@@ -17,7 +17,7 @@ from agent.domain.providers import Providers, see_providers
 from agent.domain.reported import Reported, Slot, Standing
 
 _RANK: Final = {Event.START: 0, Event.PAUSE_FROM: 1, Event.PAUSE_TO: 1, Event.PROVIDER: 2, Event.END: 3}
-"""The order of events of one day (domain.md section 9, "Order")."""
+"""The order of events of one day (docs/owed.md, "Order")."""
 
 
 @dataclass(frozen=True, slots=True)

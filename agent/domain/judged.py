@@ -1,7 +1,7 @@
 """A service after the rules: for each fact whether it may be told, and what the rules found.
 
 Compare reads only this. A fact that is WRONG, or unknown, leaves what stands for it as it stands; a fact that is NONE
-or LATER is not there today (domain.md section 9, principle 1: a date that has not come is not yet a fact).
+or LATER is not there today (docs/owed.md, principle 1: a date that has not come is not yet a fact).
 """
 
 from dataclasses import dataclass, field

@@ -46,7 +46,7 @@ class ReportedPerson:
     district: str | None = field(default=None, repr=False)
 
     def same_as(self, other: "ReportedPerson") -> bool:
-        """Whether both are told of as the same person; a new district alone is nothing (domain.md section 9)."""
+        """Whether both are told of as the same person; a new district alone is nothing (docs/owed.md)."""
         return (self.patient_guid, self.user_number, self.identity, self.identity_type) == (
             other.patient_guid,
             other.user_number,

@@ -69,7 +69,7 @@ def key_of(columns: Columns, values: Values) -> str | None:
 
 
 def sort_key(table: TableMapping, columns: Columns, key: str) -> tuple[tuple[int, int, str], ...]:
-    """An order for keys by their type: integers as numbers, everything else as text (domain.md section 9)."""
+    """An order for keys by their type: integers as numbers, everything else as text (docs/owed.md)."""
     parts = key.split("|") if len(columns) > 1 else [key]
     meanings = [table.columns.get(column, Meaning.TEXT) for column in columns]
     meanings += [Meaning.TEXT] * (len(parts) - len(meanings))

@@ -6,7 +6,7 @@ from uuid import UUID
 from agent.domain.chain import ChainEnd, extend, unit_namespace
 from agent.domain.compare import Owed
 from agent.domain.notification import FIRST_PREVIOUS_GUID, Content, Event, ReportedPerson, Status
-from agent.domain.reported import Reported
+from agent.domain.reported import Reported, Standing
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = unit_namespace("prove")
@@ -69,6 +69,22 @@ def test_an_annulment_names_the_version_it_annuls_and_versions_survive_it() -> N
     back, reported, _ = tell(reported, new(Event.START), end=end)
     assert back[0].event_guid != told[0].event_guid
     assert reported.versions == {(Event.START, ""): 2}
+
+
+def test_guids_that_stand_are_read_and_never_derived_again() -> None:
+    imported = Standing(Event.START, "", UUID(int=2), 1, UUID(int=3), content())
+    reported = Reported("10", (imported,), {(Event.START, ""): 1})
+    told, _, _ = tell(reported, Owed(Status.ANNUL, Event.START, "", content(), NOW, imported))
+    assert (told[0].event_guid, told[0].original_guid) == (UUID(int=3), UUID(int=2))
+
+
+def test_only_new_changes_of_provider_are_counted() -> None:
+    _, reported, end = tell(Reported("10"), new(Event.START), new(Event.PROVIDER, "1"))
+    again = Owed(Status.REPLACE, Event.PROVIDER, "1", content(), NOW, reported.at(Event.PROVIDER, "1"))
+    _, reported, end = tell(reported, again, end=end)
+    annul = Owed(Status.ANNUL, Event.PROVIDER, "1", content(), NOW, reported.at(Event.PROVIDER, "1"))
+    _, reported, _ = tell(reported, annul, end=end)
+    assert reported.changes_told == 1
 
 
 def test_the_same_history_gives_the_same_chain_and_another_unit_another() -> None:

@@ -74,6 +74,12 @@ def test_nothing_stands_and_it_is_out_of_scope(world: World, columns: dict[str, 
     assert world.put("tjeneste", 10, **columns).category() == "nothing_to_report"
 
 
+def test_what_was_reported_once_and_is_withdrawn_is_nothing_to_report_whatever_else_is_wrong(world: World) -> None:
+    world.put("tjeneste", 10)
+    world.put("tjeneste", 10, start_dato=None)
+    assert world.put("tjeneste", 10, enhet_id=None, bruker_id=99, saksnummer="S-5").category() == "nothing_to_report"
+
+
 def test_out_of_scope_comes_before_what_is_missing(world: World) -> None:
     assert world.put("tjeneste", 10, start_dato=None, bruker_id=99, enhet_id=99).category() == "nothing_to_report"
     assert world.put("tjeneste", 11, lokal_type="GAMMEL", start_dato=None).category() == "nothing_to_report"

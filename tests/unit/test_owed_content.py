@@ -189,6 +189,12 @@ def test_an_annulled_pause_is_registered_when_it_was_deleted(world: World) -> No
     )
 
 
+def test_a_pauses_end_that_is_removed_is_registered_when_it_was(world: World) -> None:
+    world.together(world.change("tjeneste", 10), world.change("pause", 7, til_dato=d("02-15")))
+    told = world.put("pause", 7, til_dato=None, committed_at=at("2026-03-01 15:00")).only
+    assert told.content.registered_at == at("2026-03-01 15:00")
+
+
 def test_a_corrected_person_is_registered_when_the_person_was(world: World) -> None:
     world.put("tjeneste", 10)
     told = world.put("bruker", 1, fnr=KARI, endret_tid=datetime(2026, 3, 1, 14, 0))  # noqa: DTZ001 - as the EPJ writes

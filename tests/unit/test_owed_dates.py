@@ -41,6 +41,7 @@ def test_a_reported_start_moved_to_a_day_to_come_is_annulled_with_all_on_it_and_
     world.together(world.change("tjeneste", 10), world.change("pause", 7))
     moved = world.put("tjeneste", 10, start_dato=d("03-10"))
     assert moved.lines == ["Fra 7 C 2026-02-10", "Start C 2026-02-01"]
+    assert "H02 hold" in world.rules_found()
     world.put("pause", 7, fra_dato=d("03-10"))
     assert world.day("03-10").lines == ["Start N 2026-03-10", "Fra 7 N 2026-03-10"]
 

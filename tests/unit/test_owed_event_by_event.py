@@ -176,6 +176,13 @@ def test_a_standing_pause_whose_dates_are_now_wrong_stays(stay: World, column: s
     assert stay.standing() == stood
 
 
+def test_a_pause_that_a_moved_start_leaves_outside_the_stay_stays_and_its_end_too(stay: World) -> None:
+    assert stay.put("tjeneste", 10, start_dato=d("02-20")).lines == ["Start M 2026-02-20"]
+    assert stay.rules_found() == ["Q06 block", "Q06 block"]
+    assert stay.put("pause", 7, til_dato=d("02-16")).lines == []
+    assert stay.put("tjeneste", 10, start_dato=d("02-01")).lines == ["Start M 2026-02-01", "Til 7 M 2026-02-16"]
+
+
 # What is withdrawn, whatever else is wrong
 
 

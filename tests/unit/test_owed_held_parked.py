@@ -94,6 +94,12 @@ def test_an_unmapped_type_on_a_reported_service_is_parked(world: World) -> None:
     assert world.rules_found() == ["Q08 block"]
 
 
+def test_while_the_type_is_unmapped_the_rest_is_judged_by_the_type_that_stands(world: World) -> None:
+    world.put("tjeneste", 10)
+    world.put("tjeneste", 10, lokal_type="NY", enhet_id=None)
+    assert world.rules_found() == ["Q03 block", "Q08 block"]
+
+
 @pytest.mark.parametrize("local_type", ["GAMMEL", "GAMMEL2"])
 def test_codes_12_and_13_are_parked_reported_or_not_and_the_text_names_29(world: World, local_type: str) -> None:
     assert world.put("tjeneste", 10, lokal_type=local_type).category() == "parked"

@@ -126,6 +126,25 @@ def test_also_where_the_new_service_was_touched_before_in_the_transaction(world:
     ]
 
 
+def test_services_that_several_changes_tie_together_send_their_annulments_first_and_each_once(world: World) -> None:
+    world.together(*(world.change("tjeneste", key) for key in (9, 10, 11, 12)))
+    world.together(world.change("pause", 7, tjeneste_id=10), world.change("pause", 8, tjeneste_id=9))
+    changed = world.together(
+        world.change("tjeneste", 11, slutt_dato=d("02-20")),
+        world.change("pause", 7, tjeneste_id=9),
+        world.change("tjeneste", 12, slutt_dato=d("02-20")),
+        world.change("pause", 8, tjeneste_id=11),
+    )
+    assert changed.by_service == [
+        "9: Fra 8 C 2026-02-10",
+        "10: Fra 7 C 2026-02-10",
+        "11: Fra 8 N 2026-02-10",
+        "11: Slutt N 2026-02-20",
+        "9: Fra 7 N 2026-02-10",
+        "12: Slutt N 2026-02-20",
+    ]
+
+
 def test_a_primary_key_change_gives_the_annulments_then_the_new_events(world: World) -> None:
     world.put("tjeneste", 10, slutt_dato=d("02-20"))
     changed = world.together(world.deletion("tjeneste", 10), world.change("tjeneste", 2, slutt_dato=d("02-20")))

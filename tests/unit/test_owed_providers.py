@@ -6,7 +6,7 @@ import pytest
 
 from agent.domain.notification import Notification
 from tests.shapes import CHANGED_ON, GROUPED_PLACEMENTS, PLACEMENTS
-from tests.world import OLA, A, B, C, Outcome, World, at, d
+from tests.world import OLA, PER, A, B, C, Outcome, World, at, d
 
 
 def numbers(outcome: Outcome) -> list[str]:
@@ -244,3 +244,15 @@ def test_placements_that_are_the_services_own_rows() -> None:
         "Utforer C 2026-02-10 B",
         "Start M 2026-02-10 B",
     ]
+
+
+def test_the_number_last_told_is_that_of_the_change_told_last_whatever_its_date(dated_change: World) -> None:
+    dated_change.put("sak", 10, orgnr=B, enhet_fra=d("02-20"))
+    dated_change.put("sak", 10, orgnr=C, enhet_fra=d("02-10"))
+    assert dated_change.put("person", 1, fnr=PER).lines == [
+        "Start M 2026-02-01",
+        "Utforer M 2026-02-10",
+        "Utforer M 2026-02-20",
+    ]
+    assert dated_change.look_again().lines == []
+    assert numbers(dated_change.put("sak", 10, orgnr=B, enhet_fra=d("02-25"))) == ["Utforer N 2026-02-25 B"]

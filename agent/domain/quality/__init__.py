@@ -1,4 +1,4 @@
-"""Step 2: the rules, fact by fact, over the rows as they are (domain.md sections 8 and 9).
+"""Step 2: the rules, fact by fact, over the rows as they are (docs/owed.md, docs/rules.md).
 
 A finding belongs to a fact and holds back only the events that need that fact. Rules: docs/rules.md.
 """

@@ -89,7 +89,7 @@ class _Judgement:
         service_type = self._judge_type(code, found)
         told_type = self.reported.standing[0].content.service_type if self._stands else None
         start, end = judge_stay(service, self.judging)
-        if not self._stands and start.state is FactState.LATER:
+        if start.state is FactState.LATER:
             found.hold("H02", f"{names.start} is {start.on}: reported on that day")
         provider, placements, changed_on = self._judge_providers(service_type or told_type, found)
         followed = self.reported.followed_pauses
