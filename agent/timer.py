@@ -103,6 +103,9 @@ class Timer:
         missing = await self.ledger.run(lambda tx: len(tx.missing_longer_than(now - self.missing_row_alarm)))
         if missing:
             self.log.alarm("rows_missing_long", services=missing)
+        counted = await self.ledger.run(lambda tx: tx.count_services())
+        if counted.parked > self.unit.limits.limit(counted.known):
+            self.log.alarm("many_services_parked", parked=counted.parked, services=counted.known)
         while await self.ledger.run(lambda tx: _forget(tx, self.keep, now)):
             self.log.info("retention_applied")
 

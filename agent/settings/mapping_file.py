@@ -190,8 +190,9 @@ class PersonWords(Section):
     key: Column | None = Field(default=None, description="The person's own key; the row's key by default.")
     birth_date: DateWords | None = Field(default=None, description="The birth date, used where a number is missing.")
     district: Column | None = Field(default=None, description="The city district (bydel).")
-    name: Names = Field(
-        default=(), description="The columns of the name: compared with fictitious names, in this order, and not kept."
+    name: Names | None = Field(
+        default=None,
+        description="The columns of the name: compared with fictitious names, in this order, and not kept.",
     )
 
 

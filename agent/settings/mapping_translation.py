@@ -105,7 +105,7 @@ class _Translation:
     def _person(self, table: str) -> PersonMapping:
         words = self._words.person
         number_type = words.number_type
-        for index, name in enumerate(words.name):
+        for index, name in enumerate(words.name or ()):
             self._graph.column(table, name, "text", ("person", "name", index))
         return PersonMapping(
             number=self._place(table, words.number, ("person", "number")),
@@ -118,7 +118,7 @@ class _Translation:
             ),
             birth_date=self._optional(table, words.birth_date, ("person", "birth_date")),
             district=self._optional(table, words.district, ("person", "district")),
-            name=words.name,
+            name=words.name or (),
         )
 
     def _organisation_number(self, service: ServiceMapping, placements: PlacementTable | None) -> Place:

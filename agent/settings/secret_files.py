@@ -1,5 +1,7 @@
 """The files that settings name: are they there, can they be read, and are the secret ones kept from others?"""
 
+import errno
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,16 +41,22 @@ def _key(place: Place) -> object:
 
 
 def _problem(path: Path, *, secret: bool) -> str | None:
+    # Never opened: closing any handle of a SQLite file drops the locks that this process holds on it.
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return "this is not a file"
-        with path.open("rb") as opened:
-            empty = not opened.read(1)
     except OSError as error:
-        return f"the file cannot be read ({error.strerror}): put it there, readable by the user that runs kpr-agent"
-    if empty:
+        return _unreadable(error.errno)
+    if not stat.S_ISREG(found.st_mode):
+        return "this is not a file"
+    if not os.access(path, os.R_OK):
+        return _unreadable(errno.EACCES)
+    if found.st_size == 0:
         return "the file is empty"
     if secret and found.st_mode & _OTHERS:
         return f"others may read or change this secret (mode {stat.S_IMODE(found.st_mode):04o}): chmod 0400 it"
     return None
+
+
+def _unreadable(number: int | None) -> str:
+    why = os.strerror(number or errno.EIO)
+    return f"the file cannot be read ({why}): put it there, readable by the user that runs kpr-agent"

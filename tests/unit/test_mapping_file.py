@@ -280,3 +280,7 @@ def test_tests_that_do_not_fit_the_mapping_are_refused(tmp_path: Path, old: str,
     mapping, _, faults = load(tmp_path, MAPPING + TESTS.replace(old, new))
     assert mapping is None
     assert text in {fault.key: fault.text for fault in faults}.get(key, f"no fault at {key}: {faults}")
+
+
+def test_a_mapping_need_not_name_the_columns_of_a_name(tmp_path: Path) -> None:
+    assert good(tmp_path, RICH.replace("  name: navn\n", "")).person.name == ()
