@@ -8,9 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from agent.composition import program_version
@@ -18,19 +16,18 @@ from agent.ledger.errors import LedgerBusy, LedgerError
 from agent.observe.logs import Log, get
 from agent.official_schemas import OfficialSchemasUnusable
 from agent.pipeline import Pipeline, open_ledger
-from agent.settings import EXIT_CONFIGURATION, Loaded, Municipality, load
+from agent.settings import EXIT_CONFIGURATION, Loaded, Municipality
 
 EXIT_OK: Final = 0
 _AGAIN_AFTER_S: Final = 30.0
 
 
-async def run(paths: Sequence[Path], *, strict: bool = False) -> int:
-    """Run the municipalities of these files until SIGTERM or SIGINT; the exit code.
+async def run(loaded: Loaded, *, strict: bool = False) -> int:
+    """Run these municipalities until SIGTERM or SIGINT; the exit code.
 
-    Files with faults are told and left out; `strict` refuses to start with any. 78 when no municipality is left.
+    Files with faults are logged and left out; `strict` refuses to start with any. 78 when no municipality is left.
     """
     log = get()
-    loaded = load(paths, look_at_files=True)
     _tell_faults(log, loaded)
     if not loaded.municipalities or (strict and loaded.faults):
         return EXIT_CONFIGURATION

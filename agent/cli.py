@@ -67,9 +67,10 @@ def run(
     from agent.settings import load
 
     configure(sys.stderr)
-    for fault in load(files, look_at_files=True).faults:
+    loaded = load(files, look_at_files=True)
+    for fault in loaded.faults:
         typer.echo(str(fault), err=True)
-    raise typer.Exit(asyncio.run(run_app(files, strict=strict)))
+    raise typer.Exit(asyncio.run(run_app(loaded, strict=strict)))
 
 
 @app.command("dry-run")

@@ -69,6 +69,12 @@ def apply_step(engine: Engine, step: Step, schema: str | None = None) -> None:
     apply_steps(engine, (step,), schema)
 
 
+def last_logged(engine: Engine, schema: str | None = None) -> int:
+    """The highest key of the change log, 0 while it is empty."""
+    with engine.connect() as connection:
+        return int(connection.execute(text(f"SELECT max(nr) FROM {_qualified(LOG_TABLE, schema)}")).scalar() or 0)
+
+
 def picture(engine: Engine, schema: str | None = None) -> EpjPicture:
     """What the EPJ holds now, and every version that its log knows, read in one transaction."""
     with engine.connect() as connection, connection.begin():

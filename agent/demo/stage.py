@@ -104,3 +104,5 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task}, timeout=_END_TIMEOUT_S)
+        if task.done() and not task.cancelled() and (fault := task.exception()) is not None:
+            raise fault  # it had ended by itself: whatever follows from that must not hide it

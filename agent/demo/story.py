@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from agent.demo.epj import apply_step, apply_steps, create_tables, open_sqlite, picture
+from agent.demo.epj import apply_step, apply_steps, create_tables, last_logged, open_sqlite, picture
 from agent.demo.expected import DEMO_SERVICE_TYPES, Rules
 from agent.demo.histories import Histories
 from agent.demo.outcome import Outcome
@@ -74,7 +74,7 @@ async def _on_stage(stage: Stage, engine: Engine, so_far: _Told, *, seconds: int
         if not unfinished:
             until = so_far.began_at + seconds * (1 - _STOPS_EARLY_SHARE)
             await _live(engine, so_far, live, gap_s, until)
-            unfinished = await _drain(watch, view)
+            unfinished = await _drain(engine, watch, view)
         looked(watch.status)
     result = await asyncio.to_thread(_reconciled, stage, engine)
     return Outcome(
@@ -96,7 +96,9 @@ def _steps(seed: int, seconds: int) -> tuple[list[Step], list[Step], float]:
     wanted = live_s * _LIVE_STEPS_A_SECOND / _LIVE_SHARE / _STEPS_A_SERVICE
     services = round(min(_MOST_SERVICES, max(_LEAST_SERVICES, wanted)))
     today = datetime.now(NORWAY).date()
-    every = list(paced(Histories(seed, services, today, bad_share=_BAD_SHARE).steps(), live_s, backlog_share=1 - _LIVE_SHARE))
+    every = list(
+        paced(Histories(seed, services, today, bad_share=_BAD_SHARE).steps(), live_s, backlog_share=1 - _LIVE_SHARE)
+    )
     backlog = [one.step for one in every if not one.delay_s]
     live = [one.step for one in every if one.delay_s]
     return backlog, live, live_s / max(1, len(live))
@@ -113,9 +115,9 @@ async def _first_load(
 ) -> str:
     """The EPJ as it stood, behind a closed gate; the plan; apply. Why it came to nothing, else empty."""
     so_far.changes = await asyncio.to_thread(apply_steps, engine, backlog)
-    written_at = datetime.now(UTC)
+    last = await asyncio.to_thread(last_logged, engine)
     view.say(f"The EPJ holds {so_far.changes} transactions of care histories. The agent reads them: a first load.")
-    if not await watch.until(lambda status: _seen_through(status, written_at), timeout_s=_FIRST_LOAD_TIMEOUT_S):
+    if not await watch.until(lambda status: _has_read(status, last), timeout_s=_FIRST_LOAD_TIMEOUT_S):
         return "the first load was not read in time: look at agent.log with --keep"
     file = stage.municipality.file
     view.say(f"Nothing goes out before a person has seen what would: kpr-agent plan {file}")
@@ -147,20 +149,18 @@ async def _live(engine: Engine, so_far: _Told, live: Sequence[Step], gap_s: floa
         so_far.notes.append(step.note)
 
 
-async def _drain(watch: Watch, view: View) -> str:
+async def _drain(engine: Engine, watch: Watch, view: View) -> str:
     """Wait until everything written is read, sent and receipted. Why it was not in time, else empty."""
-    stopped_at = datetime.now(UTC)
+    last = await asyncio.to_thread(last_logged, engine)
     view.say("The EPJ rests now. What is on its way is waited for.")
-    if await watch.until(lambda status: _seen_through(status, stopped_at) and _is_quiet(status),
-                         timeout_s=_DRAIN_TIMEOUT_S):  # fmt: skip
+    if await watch.until(lambda status: _has_read(status, last) and _is_quiet(status), timeout_s=_DRAIN_TIMEOUT_S):
         return ""
     return f"something was still on its way after {_DRAIN_TIMEOUT_S:.0f} s"
 
 
-def _seen_through(status: Status, moment: datetime) -> bool:
-    """Whether the agent has read everything that was written before `moment`."""
-    through = status["seen_through"]
-    return through is not None and datetime.fromisoformat(through) > moment
+def _has_read(status: Status, last: int) -> bool:
+    """Whether the agent has booked the change log up to that key. SQLite has one writer: keys come in order."""
+    return status["position"] is not None and status["position"]["high"][0] >= last
 
 
 def _is_quiet(status: Status) -> bool:

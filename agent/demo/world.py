@@ -184,7 +184,7 @@ rules:
 # Years of corrections pass here in half a minute: the breaker, which guards ordinary days, would close at once.
 gate: {{owed_share: 100%, owed_minimum: 100000}}
 
-dispatch: {{retry_first: 200ms, retry_longest: 2s, slow_retry: 5s}}
+dispatch: {{max_unreceipted: 8, retry_first: 200ms, retry_longest: 2s, slow_retry: 5s}}
 
 ledger:
   path: ledger.db

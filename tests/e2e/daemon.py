@@ -56,12 +56,10 @@ class Daemon:
         return [int(line["count"]) for line in self._lines(0) if line.get("event") == event]
 
     def alarms(self) -> set[str]:
-        """The alarms of all runs, as "event error-code"."""
-        return {
-            f"{line['event']} {line.get('error_code', '')}".strip()
-            for line in self._lines(0)
-            if line.get("level") == "alarm"
-        }
+        """The alarms of all runs: the event, and what kind of error where in the code, where there was one."""
+        told = ("event", "loop", "error_type", "error_code", "error_at")
+        alarms = (line for line in self._lines(0) if line.get("level") == "alarm")
+        return {" ".join(str(line[name]) for name in told if name in line) for line in alarms}
 
     def check_alive(self) -> None:
         code = self._running().poll()

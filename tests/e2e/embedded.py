@@ -6,14 +6,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from agent.demo.bus import Bus
+from agent.demo.bus import Answer, Bus, Transfer, Verdict
 from agent.demo.certificates import server_tls
-from agent.demo.epj import apply_steps, create_tables, open_sqlite, picture
+from agent.demo.epj import apply_steps, create_tables, last_logged, open_sqlite, picture
 from agent.demo.expected import DEMO_SERVICE_TYPES, Rules
 from agent.demo.histories import Histories
 from agent.demo.reconciliation import Reconciliation, reconcile
@@ -42,6 +42,7 @@ from agent.ledger.ledger import Ledger
 from agent.settings import Municipality, load
 from agent.status import status_of
 from agent.unit import NORWAY
+from agent.verb_calls import tell
 from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
 
 ROOT: Final = Path(__file__).parents[2]
@@ -102,13 +103,24 @@ class Place:
     def status(self) -> dict[str, Any]:
         return status_of(self.municipality)
 
-    def is_done(self, written_at: datetime) -> bool:
-        """Whether everything that the EPJ wrote before that moment is read, sent and receipted."""
-        status = self.status()
-        if "error" in status or status["seen_through"] is None:
-            return False
-        read = datetime.fromisoformat(status["seen_through"]) > written_at
-        return read and not any(status[name] for name in ("due", "waiting", "sent", "rejected"))
+    def has_read(self) -> bool:
+        """Whether everything that the EPJ holds is booked in the ledger."""
+        return self._has_read(last_logged(self.engine), self.status())
+
+    def is_done(self) -> bool:
+        """Whether everything that the EPJ holds is read, sent and receipted: all seen in one look at the ledger."""
+        last, status = last_logged(self.engine), self.status()
+        return self._has_read(last, status) and not any(status[name] for name in ("due", "waiting", "sent", "rejected"))
+
+    @staticmethod
+    def _has_read(last: int, status: dict[str, Any]) -> bool:
+        position = status.get("position")
+        return position is not None and position["high"][0] >= last
+
+    async def applied(self) -> None:
+        """`kpr-agent apply`, through the daemon's socket."""
+        answer = await asyncio.to_thread(tell, self.municipality, {"verb": "apply"})
+        assert answer.get("applied"), answer
 
     def reconciled(self, register: Register) -> Reconciliation:
         settings = self.municipality.settings.ledger
@@ -128,6 +140,7 @@ class Daemon:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self.texts: list[str] = []
+        self.is_killed = False
         self._changed = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
@@ -169,10 +182,16 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return await self.ended()
 
-    async def killed(self) -> None:
-        """SIGKILL; it must not have ended by itself before."""
-        assert self.process.returncode is None, self.lines[-5:]
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.is_killed = True
         self.process.kill()
+
+    async def killed(self) -> None:
+        """SIGKILL, if that has not been sent yet, and wait; it must not have ended by itself before."""
+        if not self.is_killed:
+            assert self.process.returncode is None, self.lines[-5:]
+            self.kill()
         assert await self.ended() == -signal.SIGKILL
 
 
@@ -185,6 +204,33 @@ class Town:
         self.register = register
         self.places: list[Place] = []
         self.daemons: list[Daemon] = []
+        self.kills_at_transfers = 0
+
+    def kill_at(self, transfer: int, daemon: Daemon, *, lost: bool) -> None:
+        """Kill the daemon at that transfer (they are counted, receipts too), before it is answered.
+
+        lost: the bus never had the message, nor what came behind it; else it has it, and only the answer is lost.
+        """
+
+        def kill(arrived: Transfer) -> Answer | None:
+            if arrived.number >= transfer and not daemon.is_killed and arrived.queue == REGISTER_QUEUE:
+                self.kills_at_transfers += 1
+                daemon.kill()
+            of_the_dead = daemon.is_killed and arrived.queue == REGISTER_QUEUE
+            return Answer(Verdict.NONE) if lost and of_the_dead else None
+
+        self.bus.on_transfer = kill
+
+    def fall_silent_at(self, transfer: int) -> None:
+        """From that transfer on the bus neither reads nor writes, and its connections stay open."""
+
+        def fall_silent(arrived: Transfer) -> Answer | None:
+            if arrived.number >= transfer:
+                self.bus.silent = True
+                self.bus.on_transfer = None
+            return None
+
+        self.bus.on_transfer = fall_silent
 
     def add(self, name: str = "demo", *, her_id: int = HER_ID) -> Place:
         place = Place(self.folder / name, self.bus.port, her_id=her_id, unit=name)
@@ -195,6 +241,7 @@ class Town:
 
     async def daemon(self, *arguments: object) -> Daemon:
         """`kpr-agent run` with these arguments."""
+        self.bus.on_transfer = None
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "agent", "run", *map(str, arguments), cwd=ROOT,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, limit=2**20,
@@ -215,8 +262,7 @@ class Town:
 
     async def done(self, *places: Place) -> None:
         """Wait until everything that these EPJs hold now is read, sent and receipted."""
-        written_at = datetime.now(UTC) + timedelta(milliseconds=10)
-        await until(lambda: all(place.is_done(written_at) for place in places), "everything is read and receipted")
+        await until(lambda: all(place.is_done() for place in places), "everything is read and receipted")
 
     async def stop(self) -> None:
         for daemon in self.daemons:
