@@ -9,7 +9,7 @@ from typing import Final
 
 from lxml import etree
 
-from agent.domain.schemas import MELDING_NAMESPACE, MSGHEAD_NAMESPACE
+from agent.domain.schemas import MELDING_NAMESPACE, MSGHEAD_NAMESPACE, compile_schema
 
 _XSD: Final = "{http://www.w3.org/2001/XMLSchema}"
 
@@ -39,7 +39,7 @@ class OfficialSchemas:
         # Content is any element with strict processing: one schema must know both namespaces.
         both = f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">{imports}</xs:schema>'
         try:
-            return cls(etree.XMLSchema(etree.fromstring(both)))
+            return cls(compile_schema(etree.fromstring(both)))
         except etree.XMLSchemaParseError as error:
             raise OfficialSchemasUnusable(f"the schemas in {folder} do not fit together") from error
 

@@ -15,6 +15,7 @@ MELDING_NAMESPACE: Final = "http://www.npr.no/xmlstds/56_0_0_ipl"
 MELDING_VERSION: Final = "56.0.0"
 MSGHEAD_NAMESPACE: Final = "http://www.kith.no/xmlstds/msghead/2006-05-24"
 
+_COMPILING: Final = Lock()
 _ATTRIBUTE: Final = re.compile(r"attribute '(\w{1,40})'")
 _WORDS: Final = {
     "SCHEMAV_CVC_PATTERN_VALID": "has a form that is not allowed",
@@ -77,7 +78,16 @@ def _read(name: str) -> str:
 
 
 def _compiled(text: str) -> StrictSchema:
-    return StrictSchema(etree.XMLSchema(etree.fromstring(text.encode("utf-8"))))
+    return StrictSchema(compile_schema(etree.fromstring(text.encode("utf-8"))))
+
+
+def compile_schema(root: etree._Element) -> etree.XMLSchema:
+    """The compiled schema; raises etree.XMLSchemaParseError. One at a time, whoever asks.
+
+    libxml2 fills tables that all schemas share while it compiles its first, and refuses a right one in a second thread.
+    """
+    with _COMPILING:
+        return etree.XMLSchema(root)
 
 
 def _defect(entry: etree._LogEntry, root: etree._Element) -> Defect:
