@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Final
 
 from agent.composition import program_version
+from agent.dispatch.official_schemas import OfficialSchemasUnusable
 from agent.ledger.errors import LedgerBusy, LedgerError
 from agent.observe.logs import Log, get
-from agent.official_schemas import OfficialSchemasUnusable
 from agent.pipeline import Pipeline, open_ledger
 from agent.settings import EXIT_CONFIGURATION, Loaded, Municipality
 

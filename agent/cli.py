@@ -48,7 +48,7 @@ def check(
 
     Also runs the mappings' own tests. Exit 0 when all are good, 78 otherwise. Touches nothing else.
     """
-    from agent.check import check_all
+    from agent.verbs.check import check_all
 
     raise typer.Exit(check_all(files, look_at_files=secrets))
 
@@ -89,11 +89,11 @@ def dry_run(
     Needs a municipality's file for its mapping and rules. Parked and unreadable input still exits 0: the summary
     names it. Exit 64 when DIR is not empty or the file of changes cannot be read.
     """
-    from agent.dry_run import OutputRefused
-    from agent.dry_run import dry_run as run_dry
-    from agent.envelope import MessageInvalid
-    from agent.live_view import progress
-    from agent.official_schemas import OfficialSchemasUnusable
+    from agent.dispatch.envelope import MessageInvalid
+    from agent.dispatch.official_schemas import OfficialSchemasUnusable
+    from agent.verbs.dry_run import OutputRefused
+    from agent.verbs.dry_run import dry_run as run_dry
+    from agent.verbs.live_view import progress
     from connectors.source import SourceError
 
     moment = _moment(as_of)
@@ -122,14 +122,14 @@ def status(files: Files, as_json: Json = False) -> None:
 
     Reads the ledgers; the daemon may run or not. Exit 69 when a ledger cannot be read.
     """
-    from agent.status import status_of
+    from agent.verbs.status import status_of
 
     loaded = _load(files)
     found = [status_of(municipality) for municipality in loaded]
     if as_json:
         _print_json(found)
     else:
-        from agent.live_view import status_lines
+        from agent.verbs.live_view import status_lines
 
         for line in status_lines(found):
             typer.echo(line)
@@ -141,7 +141,7 @@ def status(files: Files, as_json: Json = False) -> None:
 def plan(file: File, as_json: Json = False) -> None:
     """Show what is owed and waits at the gate: counts by cause, with the keys of a few services. Changes nothing."""
     from agent.ledger.errors import LedgerError
-    from agent.verb_calls import read_plan
+    from agent.verbs.calls import read_plan
 
     try:
         found = read_plan(_one(file))
@@ -216,8 +216,8 @@ def messages(
 
     Reads the ledger; the daemon may run or not. Exit 1 when nothing was ever told of that service.
     """
-    from agent.listing import message_lines, reported_for
-    from agent.listing import messages as list_messages
+    from agent.verbs.listing import message_lines, reported_for
+    from agent.verbs.listing import messages as list_messages
 
     if service is None:
         found = _look(file, lambda tx: list_messages(tx, last=last))
@@ -234,7 +234,7 @@ def parked(file: File, as_json: Json = False) -> None:
 
     People mend the EPJ, not the message: an item leaves by itself when a later change mends it.
     """
-    from agent.listing import waiting_for_people
+    from agent.verbs.listing import waiting_for_people
 
     found = _look(file, waiting_for_people)
     lines = [f"{one['severity']:5} {one['rule']} since {one['since']}: {one['text']}" for one in found]
@@ -258,7 +258,7 @@ def new_incarnation(file: File) -> None:
     Rows that the source does not give any more stay as they are. Exit 69 while a daemon runs.
     """
     from agent.ledger.errors import LedgerError
-    from agent.verb_calls import new_incarnation as accept
+    from agent.verbs.calls import new_incarnation as accept
 
     try:
         accept(_one(file))
@@ -310,7 +310,7 @@ def _one(file: Path) -> Any:
 def _look(file: Path, ask_for: Any) -> Any:
     """What the ledger answers to a function over one of its transactions."""
     from agent.ledger.errors import LedgerError
-    from agent.verb_calls import look
+    from agent.verbs.calls import look
 
     try:
         return look(_one(file), ask_for)
@@ -328,7 +328,7 @@ def _print_lines(found: Any, lines: list[str], *, as_json: bool) -> None:
 def _tell(file: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Ask the daemon; without one, do it here under the ledger's lock."""
     from agent.ledger.errors import LedgerError
-    from agent.verb_calls import tell
+    from agent.verbs.calls import tell
 
     try:
         return tell(_one(file), request)

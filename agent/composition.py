@@ -2,16 +2,16 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from agent.dispatch import DispatchSettings
+from agent.dispatch.envelope import EnvelopeSettings, Product
+from agent.dispatch.loop import DispatchSettings
+from agent.dispatch.official_schemas import OfficialSchemas
 from agent.domain.gate import GateLimits
 from agent.domain.hodemelding import HerIdType, Party
 from agent.domain.melding import Contact
 from agent.domain.melding_rules import Window
 from agent.domain.quality import Profile, Rules
-from agent.envelope import EnvelopeSettings, Product
-from agent.official_schemas import OfficialSchemas
 from agent.protection import ProtectionFiles
-from agent.receive import ReceiveSettings
+from agent.receive.loop import ReceiveSettings
 from agent.retry import RetrySettings
 from agent.settings import Municipality, MunicipalitySettings, capture, mapping_digest
 from agent.unit import ReportingUnit, Share

@@ -25,22 +25,22 @@ from agent.composition import (
     wanted,
 )
 from agent.control import Answer, Request, listening
-from agent.dispatch import Dispatch
+from agent.dispatch.envelope import MessageInvalid
+from agent.dispatch.loop import Dispatch
+from agent.dispatch.resend import ResendRefused, resend
 from agent.domain.delivery import Pace
-from agent.envelope import MessageInvalid
 from agent.examine import notice_rules
-from agent.intake import Ended, Intake
+from agent.intake.loop import Ended, Intake
 from agent.ledger.errors import LedgerError, LedgerUnavailable
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.observe.logs import Log
-from agent.protector import Protector
-from agent.receive import Receive, tell_overdue
-from agent.resend import ResendRefused, resend
+from agent.protection.protector import Protector
+from agent.receive.loop import Receive, tell_overdue
 from agent.retry import Retries
 from agent.settings import Municipality
 from agent.timer import Keep, Timer
-from agent.verbs import apply_plan
+from agent.verbs.plan import apply_plan
 from connectors.catalog import open_inbox, open_sender, open_source
 from connectors.inbox import Inbox
 from connectors.source import SourceError, SourceUnavailable

@@ -14,9 +14,9 @@ import yaml
 
 from agent.demo.debezium_lines import as_lines
 from agent.demo.world import Places, write_municipality
-from agent.dry_run import dry_run
 from agent.settings import load
 from agent.unit import NORWAY
+from agent.verbs.dry_run import dry_run
 from bench.daemon import PROGRAM
 from bench.report import Section, progress
 from bench.workload import histories, today

@@ -70,7 +70,7 @@ async def _killed(section: Section, stage: Stage, starts: Sequence[Step], kills:
 
 
 def _all_sent(stage: Stage) -> bool:
-    from agent.status import status_of
+    from agent.verbs.status import status_of
 
     status = status_of(stage.municipality)
     counts = status.get("counts", {})

@@ -20,13 +20,13 @@ from typing import Any, Self, TypeVar
 
 from agent.composition import dispatch_settings, envelope_settings, protection_files, reporting_unit, wanted
 from agent.demo.world import Keys
-from agent.dispatch import Dispatch
+from agent.dispatch.loop import Dispatch
 from agent.examine import notice_rules
-from agent.intake import Intake
+from agent.intake.loop import Intake
 from agent.ledger.ledger import Ledger
 from agent.observe.logs import configure, get
 from agent.pipeline import PROTECTION_THREADS
-from agent.protector import Protector
+from agent.protection.protector import Protector
 from bench import stations
 from bench.report import Section, progress
 from bench.stage import QUEUE, Stage

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from agent.booking import Booking
 from agent.composition import envelope_settings, protection_files, reporting_unit, wanted
-from agent.dispatch_turn import Settled, Turn, take_turn
+from agent.dispatch.envelope import NewEnvelope, build_envelope, outgoing
+from agent.dispatch.turn import Settled, Turn, take_turn
 from agent.domain.delivery import Signal
 from agent.domain.notification import Notification
-from agent.envelope import NewEnvelope, build_envelope, outgoing
 from agent.examine import notice_rules, open_gate
+from agent.intake.booking import Booking
 from agent.ledger.envelopes import Envelope
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.ledger.transaction import LedgerTransaction
 from agent.pipeline import PROTECTION_THREADS
-from agent.protector import Protector
+from agent.protection.protector import Protector
 from agent.unit import ReportingUnit
 from bench.stage import QUEUE, Stage
 from connectors.catalog import open_source

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from agent.booking import Booking
 from agent.demo.epj import EpjPicture, picture_of
 from agent.demo.expected import DEMO_SERVICE_TYPES
 from agent.demo.histories import Histories
@@ -19,6 +18,7 @@ from agent.domain.mapping import EpjMapping
 from agent.domain.notification import Notification
 from agent.domain.quality.rules import Profile
 from agent.examine import open_gate
+from agent.intake.booking import Booking
 from agent.ledger.ledger import Ledger
 from agent.settings import load_mapping
 from agent.unit import ReportingUnit

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Self
 from uuid import UUID, uuid5
 
-from agent.dispatch_turn import DispatchTransaction
+from agent.dispatch.envelope import EnvelopeSettings, Product
+from agent.dispatch.turn import DispatchTransaction
 from agent.domain.delivery import State
 from agent.domain.hodemelding import Party
 from agent.domain.identifiers import made_up_organisation_number, tenor_number
 from agent.domain.melding import Contact
 from agent.domain.notification import FIRST_PREVIOUS_GUID, Content, Event, Notification, ReportedPerson, Status
-from agent.envelope import EnvelopeSettings, Product
 from agent.ledger.ledger import Ledger
 from agent.ledger.transaction import LedgerTransaction
 from connectors.inbox import Incoming, Queue, Settlement

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from agent.booking import Booking
 from agent.domain.finding import Finding, Severity
 from agent.domain.gate import GateLimits
 from agent.domain.identifiers import made_up_organisation_number, tenor_number
@@ -21,6 +20,7 @@ from agent.domain.mapping import EpjMapping
 from agent.domain.notification import Event, Notification
 from agent.domain.quality import Profile, Rules
 from agent.examine import examine_due, examine_planned, notice_rules, open_gate
+from agent.intake.booking import Booking
 from agent.ledger.ledger import Ledger
 from agent.settings import load_mapping
 from agent.unit import NORWAY, ReportingUnit

@@ -24,7 +24,7 @@ from agent.domain.finding import Finding
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.unit import NORWAY
-from agent.verb_calls import read_plan, tell
+from agent.verbs.calls import read_plan, tell
 
 _LEAST_SERVICES: Final = 150
 _MOST_SERVICES: Final = 3000

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.settings import Municipality
-from agent.status import status_of
-from agent.verb_calls import tell
+from agent.verbs.calls import tell
+from agent.verbs.status import status_of
 
 Status = Mapping[str, Any]
 

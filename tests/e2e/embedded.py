@@ -40,9 +40,9 @@ from agent.demo.world import (
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.settings import Municipality, load
-from agent.status import status_of
 from agent.unit import NORWAY
-from agent.verb_calls import tell
+from agent.verbs.calls import tell
+from agent.verbs.status import status_of
 from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
 
 ROOT: Final = Path(__file__).parents[2]

@@ -18,7 +18,6 @@ from typing import Any
 import sqlalchemy as sa
 import yaml
 
-from agent.booking import Booking
 from agent.composition import reporting_unit, wanted
 from agent.demo.epj import apply_steps, create_tables, picture
 from agent.demo.epj_schema import LOG_TABLE
@@ -30,11 +29,12 @@ from agent.demo.step import Step
 from agent.domain.hodemelding import check_hodemelding
 from agent.domain.notification import Notification
 from agent.examine import notice_rules, open_gate
+from agent.intake.booking import Booking
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.settings import Municipality, load
-from agent.status import status_of
 from agent.unit import NORWAY
+from agent.verbs.status import status_of
 from connectors.catalog import open_source
 from connectors.source import Transaction
 from tests.e2e.daemon import Daemon

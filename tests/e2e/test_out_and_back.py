@@ -14,13 +14,13 @@ from agent.demo.bus import Answer, Bus, Then, Transfer, Verdict
 from agent.demo.certificates import Usage, write
 from agent.demo.register import Register, Script
 from agent.demo.register_service import KnownSender, RegisterKeys, RegisterService
-from agent.dispatch import Dispatch, DispatchSettings
+from agent.dispatch.loop import Dispatch, DispatchSettings
+from agent.dispatch.resend import resend
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.protection import ProtectionFiles
-from agent.protector import Protector
-from agent.receive import Receive, ReceiveSettings
-from agent.resend import resend
+from agent.protection.protector import Protector
+from agent.receive.loop import Receive, ReceiveSettings
 from agent.retry import RetrySettings
 from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from tests.certificates import NOW, make_identity, make_variant

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.demo.register import Register, Script
-from agent.dispatch import Dispatch, DispatchSettings
+from agent.dispatch.loop import Dispatch, DispatchSettings
+from agent.dispatch.resend import resend
 from agent.domain.delivery import HALTING, State
 from agent.domain.receipt import Receipt, read_receipt
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
-from agent.receive_booking import Parties, ReceiptRead, book
-from agent.resend import resend
+from agent.receive.booking import Parties, ReceiptRead, book
 from agent.retry import RetrySettings
 from connectors.sender import Outgoing, Verdict
 from tests.outbound import (

@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from agent.booking import Booking
 from agent.demo.expected import Expected, Fact, expected_picture
 from agent.demo.picture_differences import compare_pictures
 from agent.demo.told import provider_last_told
+from agent.intake.booking import Booking
 from connectors.source import Change, Position, Transaction
 from tests.property.histories import (
     FIRST_DAY,

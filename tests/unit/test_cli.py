@@ -11,19 +11,19 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from agent import dry_run
-from agent.booking import Booking
 from agent.cli import app, main
 from agent.composition import reporting_unit, wanted
 from agent.demo.debezium_lines import as_lines
 from agent.demo.histories import Histories
 from agent.demo.world import Places, write_municipality
-from agent.dry_run import COUNTS
-from agent.envelope import MessageInvalid
+from agent.dispatch.envelope import MessageInvalid
 from agent.examine import notice_rules
+from agent.intake.booking import Booking
 from agent.ledger.key import LedgerKey
 from agent.pipeline import open_ledger
 from agent.settings import Municipality, load
+from agent.verbs import dry_run
+from agent.verbs.dry_run import COUNTS
 from connectors.replay import read_records
 from connectors.source import Position, Transaction
 

@@ -17,9 +17,9 @@ from agent.demo.register import Register, Script
 from agent.demo.register_reading import NotTaken, RegisterFault, read_message
 from agent.demo.register_receipt import build_receipt
 from agent.demo.register_service import KnownSender, RegisterKeys, RegisterService
+from agent.dispatch.envelope import build_envelope, outgoing
 from agent.domain.notification import Event, Notification, Status
 from agent.domain.receipt import Receipt, ReceiptVerdict, read_receipt
-from agent.envelope import build_envelope, outgoing
 from agent.protection import protect, unprotect
 from connectors.inbox import Incoming, Settlement
 from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings

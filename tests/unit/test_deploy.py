@@ -10,7 +10,7 @@ import pytest
 
 from agent.app import tell_service_manager
 from agent.cli import EXIT_CONFIGURATION
-from agent.dispatch import DispatchSettings
+from agent.dispatch.loop import DispatchSettings
 
 UNIT = Path(__file__).parents[2] / "deploy/systemd/kpr-agent.service"
 MOST_EXPOSED = 15  # tenths: 1.5

@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 from lxml import etree
 
-from agent.dispatch import Dispatch, DispatchSettings
-from agent.dispatch_turn import INVALID_NOTE, Turn, take_turn
+from agent.dispatch.envelope import NewEnvelope, build_envelope
+from agent.dispatch.loop import Dispatch, DispatchSettings
+from agent.dispatch.resend import resend
+from agent.dispatch.turn import INVALID_NOTE, Turn, take_turn
 from agent.domain.delivery import State
-from agent.envelope import NewEnvelope, build_envelope
 from agent.ledger.errors import LedgerUnavailable
 from agent.ledger.ledger import Ledger
 from agent.protection import CertificateUnusable
-from agent.resend import resend
 from connectors.sender import Outcome, Outgoing, SenderRefused, Verdict
 from tests.outbound import (
     ENVELOPES,

@@ -108,8 +108,8 @@ def test_a_name_that_is_not_there_would_be_seen() -> None:
         ("agent/app.py", ":", "run"),
         ("tests/unit/test_docs.py", "::", "x"),
     ]
-    assert is_defined(ROOT / "agent/intake.py", "Intake.run")
-    assert not is_defined(ROOT / "agent/intake.py", "Intake.walk")
+    assert is_defined(ROOT / "agent/intake/loop.py", "Intake.run")
+    assert not is_defined(ROOT / "agent/intake/loop.py", "Intake.walk")
 
 
 @every_page

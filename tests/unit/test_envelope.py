@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
+from agent.dispatch.envelope import EnvelopeSettings, MessageInvalid, NewEnvelope, build_envelope, outgoing
+from agent.dispatch.official_schemas import OfficialSchemas
 from agent.domain.identifiers import looks_like_identity_number
 from agent.domain.notification import Event
-from agent.envelope import EnvelopeSettings, MessageInvalid, NewEnvelope, build_envelope, outgoing
-from agent.official_schemas import OfficialSchemas
 from tests.outbound import ENVELOPES, NOW, NUMBER, OURS_SERVICE, REGISTER_SERVICE, notification
 
 MSG_ID = UUID("99a394d5-1e9f-50ac-90fc-4a1fa1828ed7")

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from agent.domain.delivery import State
 from agent.ledger.ledger import Ledger
-from agent.listing import message_lines, messages, reported_for, waiting_for_people
+from agent.verbs.listing import message_lines, messages, reported_for, waiting_for_people
 from tests.world import World, d
 
 

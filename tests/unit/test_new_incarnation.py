@@ -5,7 +5,7 @@ import pytest
 from agent.domain.gate import GateReason
 from agent.examine import gate_reason
 from agent.ledger.errors import PositionConflict
-from agent.verbs import accept_new_incarnation, make_plan
+from agent.verbs.plan import accept_new_incarnation, make_plan
 from connectors.source import Position, Transaction
 from tests.world import World, d
 

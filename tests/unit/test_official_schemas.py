@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.official_schemas import OfficialSchemas, OfficialSchemasUnusable
+from agent.dispatch.official_schemas import OfficialSchemas, OfficialSchemasUnusable
 
 HEAD = "http://www.kith.no/xmlstds/msghead/2006-05-24"
 MELDING = "http://www.npr.no/xmlstds/56_0_0_ipl"

@@ -6,7 +6,7 @@ import pytest
 
 from agent.demo.certificates import Usage, write
 from agent.protection import CertificateUnusable, KeyFileUnusable, ProtectionFiles
-from agent.protector import Protector
+from agent.protection.protector import Protector
 from tests.certificates import NOW, make_identity, make_variant
 
 

@@ -11,8 +11,8 @@ from agent.domain.delivery import State
 from agent.ledger.errors import LedgerUnavailable
 from agent.ledger.ledger import Ledger
 from agent.protection import CertificateUnusable, MessageRefused, NotForUs
-from agent.receive import Receive, ReceiveSettings, tell_overdue
-from agent.receive_booking import overdue
+from agent.receive.booking import overdue
+from agent.receive.loop import Receive, ReceiveSettings, tell_overdue
 from connectors.inbox import InboxRefused, InboxUnavailable, Incoming, Queue, Settlement
 from tests.outbound import (
     NOW,

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from agent.dispatch_turn import INVALID_NOTE
+from agent.dispatch.envelope import MessageInvalid, build_envelope
+from agent.dispatch.resend import ResendRefused, Resent, resend
+from agent.dispatch.turn import INVALID_NOTE
 from agent.domain.delivery import State
 from agent.domain.hodemelding import melding_in
 from agent.domain.xml_reading import NotRead, children, read_xml
-from agent.envelope import MessageInvalid, build_envelope
 from agent.ledger.ledger import Ledger
-from agent.resend import ResendRefused, Resent, resend
 from tests.outbound import ENVELOPES, NOW, all_envelopes, chain, count_ids, notification, open_ledger, states
 
 LATER = NOW + timedelta(days=1)

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from agent.dispatch_turn import INVALID_NOTE, DispatchTransaction, store_envelope
+from agent.dispatch.envelope import EnvelopeSettings, build_envelope
+from agent.dispatch.turn import INVALID_NOTE, DispatchTransaction, store_envelope
 from agent.domain.delivery import HALTING, OPEN, UNANSWERED, Signal, State, step
-from agent.envelope import EnvelopeSettings, build_envelope
 from agent.ledger.envelopes import UNSET, Envelope, Unset
 
 _AT_A_TIME: Final = 200

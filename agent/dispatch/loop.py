@@ -1,6 +1,6 @@
 """The way out: notifications into envelopes, protected ahead of the wire, sent in order, each outcome booked.
 
-The loop takes turns (agent/dispatch_turn.py): one ledger transaction each, then the I/O that it allows. An envelope is
+The loop takes turns (agent/dispatch/turn.py): one ledger transaction each, then the I/O that it allows. An envelope is
 marked in flight before its transfer and its outcome is booked before another takes its place in the window, so that
 after a crash at most the window is sent twice, with the same ids and bytes (invariants 5 and 9).
 """
@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
-from agent.dispatch_line import Letter, Line, Preparation, Protects, names, settled_prefix
-from agent.dispatch_turn import INVALID_NOTE, DispatchLedger, Settled, Taken, Turn, restart, take_turn
-from agent.dispatch_wire import Wire
+from agent.dispatch.envelope import EnvelopeSettings, MessageInvalid
+from agent.dispatch.line import Letter, Line, Preparation, Protects, names, settled_prefix
+from agent.dispatch.turn import INVALID_NOTE, DispatchLedger, Settled, Taken, Turn, restart, take_turn
+from agent.dispatch.wire import Wire
 from agent.domain.delivery import Pace, Signal, pace
-from agent.envelope import EnvelopeSettings, MessageInvalid
 from agent.ledger.errors import LedgerUnavailable
 from agent.observe.logs import Log
 from agent.retry import USUAL_PACE, Retries, RetrySettings, wait_for_event

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+from agent.dispatch.envelope import NewEnvelope
 from agent.domain.delivery import CLOSED, HALTING, OPEN, UNANSWERED, Alarm, Signal, State, step
 from agent.domain.notification import Notification
-from agent.envelope import NewEnvelope
 from agent.ledger.chain import StoredNotification
 from agent.ledger.envelopes import UNSET, Envelope, Unset
 

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from agent.dispatch.envelope import EnvelopeSettings, NewEnvelope, build_envelope
 from agent.domain.delivery import Signal
 from agent.domain.notification import Notification
-from agent.envelope import EnvelopeSettings, NewEnvelope, build_envelope
 from agent.ledger.envelopes import Envelope
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from agent.domain.receipt import UnreadableReceipt, read_receipt
 from agent.ledger.errors import LedgerUnavailable
 from agent.observe.logs import Log
 from agent.protection import CertificateUnusable, KeyFileUnusable, MessageRefused, NotForUs
-from agent.receive_booking import (
+from agent.receive.booking import (
     Booked,
     Foreign,
     Parties,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from agent.dispatch_line import Letter, Line, Preparation
+from agent.dispatch.envelope import EnvelopeSettings, outgoing
+from agent.dispatch.line import Letter, Line, Preparation
 from agent.domain.delivery import Signal
-from agent.envelope import EnvelopeSettings, outgoing
 from agent.protection import ProtectionError
 from connectors.sender import Outcome, Sender, Verdict
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from agent.dispatch.official_schemas import OfficialSchemas
 from agent.domain.hodemelding import Head, HerIdType, Party, build_hodemelding, check_hodemelding
 from agent.domain.melding import (
     PILOT_FORMAT,
@@ -22,7 +23,6 @@ from agent.domain.melding import (
 )
 from agent.domain.melding_rules import USUAL_WINDOW, Window
 from agent.domain.notification import Notification
-from agent.official_schemas import OfficialSchemas
 from agent.protection import CONTENT_TYPE
 from connectors.sender import Outgoing
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 
-from agent.booking import Booking
 from agent.composition import protection_files, reporting_unit
 from agent.examine import open_gate
+from agent.intake.booking import Booking
 from agent.ledger.ledger import Ledger
 from agent.protection import check_certificates
 from agent.settings import EXIT_CONFIGURATION, MappingTest, Municipality, check_files, load

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
-from agent.booking import Booked, Booking
+from agent.intake.booking import Booked, Booking
 from agent.ledger.transaction import LedgerTransaction
 from agent.observe.logs import Log
 from agent.unit import ReportingUnit

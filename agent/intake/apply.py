@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agent.canonical import Canonical, canonical
 from agent.domain.assemble import assemble_person
 from agent.domain.care import Dependency, RowRead, RowsFound
 from agent.domain.mapping import Meaning, PauseTable, TableMapping
 from agent.domain.quality.person import has_right_number
 from agent.domain.rows import FICTITIOUS_NAME, KeptRow, RowVersion, Values, key_of, sort_key
+from agent.intake.canonical import Canonical, canonical
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
 from connectors.source import Change, Missing, Operation, Undecodable, Version

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from agent.apply import Applied, apply_change
 from agent.domain.finding import Finding, Severity
 from agent.examine import Ending, Examination, examine_groups
+from agent.intake.apply import Applied, apply_change
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit, clock_at
 from connectors.source import Change, Ignored, Operation, Transaction, Unreadable

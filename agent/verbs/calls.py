@@ -9,15 +9,15 @@ from uuid import uuid4
 
 from agent.composition import envelope_settings, official_schemas, reporting_unit
 from agent.control import Answer, NobodyAnswers, Request, ask
-from agent.envelope import MessageInvalid
+from agent.dispatch.envelope import MessageInvalid
+from agent.dispatch.resend import ResendRefused, resend
 from agent.examine import notice_rules
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
 from agent.ledger.transaction import LedgerTransaction
 from agent.pipeline import open_ledger
-from agent.resend import ResendRefused, resend
 from agent.settings import Municipality
-from agent.verbs import accept_new_incarnation, apply_plan, make_plan
+from agent.verbs.plan import accept_new_incarnation, apply_plan, make_plan
 
 T = TypeVar("T")
 

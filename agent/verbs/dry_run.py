@@ -15,13 +15,13 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from agent.booking import Booked, Booking
 from agent.composition import envelope_settings, official_schemas, reporting_unit, wanted
+from agent.dispatch.envelope import EnvelopeSettings, build_envelope
 from agent.domain.gate import GateReason, too_much
 from agent.domain.notification import Status
 from agent.domain.rows import sort_key
-from agent.envelope import EnvelopeSettings, build_envelope
 from agent.examine import open_gate
+from agent.intake.booking import Booked, Booking
 from agent.ledger.ledger import Ledger
 from agent.ledger.transaction import LedgerTransaction
 from agent.settings import Municipality

@@ -1,0 +1,1 @@
+"""The way back: receipts and error notices, booked before they are settled."""
