@@ -49,12 +49,14 @@ class ReportingUnit:
     namespace: UUID = field(init=False)
     lookups: dict[str, frozenset[Columns]] = field(init=False)
     ending_columns: frozenset[tuple[str, str]] = field(init=False)
+    optional_columns: frozenset[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", FieldNames.of(self.mapping))
         object.__setattr__(self, "namespace", unit_namespace(self.name))
         object.__setattr__(self, "lookups", self.mapping.lookups())
         object.__setattr__(self, "ending_columns", self.mapping.ending_columns())
+        object.__setattr__(self, "optional_columns", self.mapping.optional_columns())
 
     @property
     def rows_zone(self) -> tzinfo:

@@ -6,8 +6,19 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from connectors.source import Capture, Change, Ignored, Operation, Record, SourceChanged, Unreadable, Value, Version
-from connectors.wire.captured import ABSENT, CapturedTable, CapturedTables, NoKey, SchemaLacking
+from connectors.source import (
+    ABSENT,
+    Capture,
+    Change,
+    Ignored,
+    Operation,
+    Record,
+    SourceChanged,
+    Unreadable,
+    Value,
+    Version,
+)
+from connectors.wire.captured import CapturedTable, CapturedTables, NoKey, SchemaLacking
 from connectors.wire.strict_json import NotStrictJson, read_strict_json
 from connectors.wire.times import moment_from_text
 

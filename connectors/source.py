@@ -78,6 +78,9 @@ class Undecodable:
     why: str
 
 
+ABSENT: Final = Undecodable("the column is not in the change")
+"""A wanted column that a change does not have at all, under any of its names."""
+
 Value = str | int | Decimal | bool | date | datetime | Infinity | Missing | Undecodable | None
 """TEXT gives str, INTEGER int, DATE date, TIMESTAMP a naive datetime, INSTANT an aware UTC datetime; None is NULL."""
 

@@ -218,6 +218,20 @@ class EpjMapping:
             found[self.placements.table].add(self.placements.service)
         return {name: frozenset(groups) for name, groups in found.items()}
 
+    def optional_columns(self) -> frozenset[tuple[str, str]]:
+        """(table, column) of what no event needs: a change may leave them out, and what was known of them stays."""
+        found = {
+            (table.name, column)
+            for table in self.tables.values()
+            for column in (table.registered.created, table.registered.changed)
+            if column is not None
+        }
+        found.update((self.service.table, column) for column in self.service.labels.values())
+        for place in (self.person.district, self.person.birth_date):
+            if place is not None:
+                found.add((place.via[-1].table if place.via else self.person_table, place.column))
+        return frozenset(found)
+
     def ending_columns(self) -> frozenset[tuple[str, str]]:
         """(table, column) of ends: in a row first seen these were registered when it last changed, not when made."""
         ends = set()

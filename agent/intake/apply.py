@@ -16,7 +16,7 @@ from agent.domain.rows import FICTITIOUS_NAME, KeptRow, RowVersion, Values, key_
 from agent.intake.canonical import Canonical, canonical
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
-from connectors.source import Change, Missing, Operation, Undecodable, Version
+from connectors.source import ABSENT, Change, Missing, Operation, Undecodable, Version
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def _upsert(
     now: datetime,
 ) -> Applied:
     known = old.values if old is not None and not old.deleted else {}
-    readable, defect = _readable(values, known)
+    readable, defect = _readable(unit, table, values, known)
     if defect is not None:
         merged: Values = {**readable, **known}  # the last good values stay
         since = old.since if known and old is not None else {}
@@ -92,10 +92,7 @@ def _upsert(
 
 def _canonical(change: Change, table: TableMapping) -> dict[str, Canonical]:
     row = change.row or {}
-    return {
-        column: canonical(row.get(column, Undecodable("the column is not in the change")), meaning)
-        for column, meaning in table.columns.items()
-    }
+    return {column: canonical(row.get(column, ABSENT), meaning) for column, meaning in table.columns.items()}
 
 
 def _key(change: Change, table: TableMapping) -> str:
@@ -110,12 +107,16 @@ def _key(change: Change, table: TableMapping) -> str:
     return key
 
 
-def _readable(values: dict[str, Canonical], known: Values) -> tuple[dict[str, str | None], str | None]:
-    """The values that can be read, unchanged TOAST taken from what is known; why the rest cannot, None if all can."""
+def _readable(
+    unit: ReportingUnit, table: TableMapping, values: dict[str, Canonical], known: Values
+) -> tuple[dict[str, str | None], str | None]:
+    """The values that can be read, what was not sent taken from what is known; why the rest cannot, None if all can."""
     readable: dict[str, str | None] = {}
     defects = []
     for column, value in values.items():
-        if isinstance(value, Undecodable):
+        if value == ABSENT and (table.name, column) in unit.optional_columns:
+            readable[column] = known.get(column)
+        elif isinstance(value, Undecodable):
             defects.append(f"{column}: {value.why}")
         elif isinstance(value, Missing):
             if column in known:

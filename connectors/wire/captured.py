@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from connectors.source import Capture, Column, Kind, Missing, Table, Undecodable, Value
+from connectors.source import ABSENT, Capture, Column, Kind, Missing, Table, Undecodable, Value
 from connectors.wire.values import Semantic, decode_value
-
-ABSENT: Final = Undecodable("the column is not in the change")
 
 Semantics = Mapping[str, Semantic]
 """The schema's word for each field of a row, by column name."""

@@ -8,6 +8,8 @@ import pytest
 from connectors.source import Change, Missing, Undecodable, Version
 from tests.world import KARI, World, d
 
+OPTIONAL = {"registrert_tid", "endret_tid", "saksnummer", "bydel", "fodselsdato"}
+
 
 @pytest.fixture
 def world() -> World:
@@ -153,3 +155,19 @@ def test_a_defective_row_beside_the_service_holds_back_only_what_needs_it(
 
 def _with(change: Change, **columns: object) -> Change:
     return replace(change, row={**(change.row or {}), **columns})
+
+
+def test_a_change_may_leave_out_what_no_event_needs(world: World) -> None:
+    """Registration moments, labels, district, birth date: what was known stays; any other column is a defect."""
+    world.put("bruker", 1, bydel="030101")
+    change = world.change("tjeneste", 10)
+    row = {column: value for column, value in (change.row or {}).items() if column not in OPTIONAL}
+    told = world.together(replace(change, row=row)).only
+    assert told.content.person.district == "030101"
+    person = world.change("bruker", 1, fnr=KARI)
+    world.together(replace(person, row={c: v for c, v in (person.row or {}).items() if c not in OPTIONAL}))
+    assert world.chain[-1].content.person.district == "030101"
+    lacking = world.change("tjeneste", 11)
+    row = {column: value for column, value in (lacking.row or {}).items() if column != "slutt_dato"}
+    assert world.together(replace(lacking, row=row)).category() == "parked"
+    assert "slutt_dato: the column is not in the change" in world.text("Q20", "11")
