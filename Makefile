@@ -60,7 +60,7 @@ lock: setup-dev  ## choose the newest packages and lock them, with hashes and no
 		pyproject.toml --extra postgres --extra dev -o requirements-dev.lock
 
 services-stop: setup-dev  ## stop the servers that the tests started
-	$(BIN)/python -m tests.services stop
+	$(BIN)/python -m tests.services all stop
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

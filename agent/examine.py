@@ -28,6 +28,9 @@ from agent.unit import ReportingUnit, clock_at, midnight
 
 SERVICES_A_BATCH: Final = 500
 
+CONFIGURATION = "configuration"
+"""The cause of a service that is due because mapping, rules or service types have changed."""
+
 APPLIED_DIGEST = "gate: applied digest"
 SEEN_DIGEST = "gate: seen digest"
 TRIPPED = "gate: tripped"
@@ -73,8 +76,10 @@ class Examination:
     gate: GateReason | None = None
 
 
-def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock) -> Look:
-    """Assemble, judge and compare one service; nothing is written."""
+def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock, cause: str = "") -> Look:
+    """Assemble, judge and compare one service; nothing is written. `cause`: what brought it here, for its times."""
+    if cause == CONFIGURATION:
+        clock = replace(clock, carried=False)
     reported = tx.reported(key) or Reported(service_id=key)
     assembled = assemble(unit.mapping, key, tx, zone=unit.rows_zone, followed_pauses=reported.followed_pauses)
     service = assembled.service
@@ -120,16 +125,16 @@ def examine_groups(
     breaker does not count it.
     """
     batches = list(_batches(groups))
-    looks = _look_at_all(tx, unit, batches[0], clock) if batches else {}
+    looks = _look_at_all(tx, unit, batches[0], clock, causes) if batches else {}
     owed = Counter(count_owed(look.comparison for look in looks.values()))
     for batch in batches[1:]:  # looked at twice, so that a large transaction takes no more memory than a batch
-        owed.update(count_owed(look.comparison for look in _look_at_all(tx, unit, batch, clock).values()))
+        owed.update(count_owed(look.comparison for look in _look_at_all(tx, unit, batch, clock, causes).values()))
     examination = Examination(gate=gate_reason(tx, unit), owed=dict(owed))
     if examination.gate is None and not approved and _trips(tx, unit, owed, clock):
         examination.gate = GateReason.TOO_MUCH
     for number, batch in enumerate(batches):
         if number:
-            looks = _look_at_all(tx, unit, batch, clock)
+            looks = _look_at_all(tx, unit, batch, clock, causes)
         if examination.gate is None:
             for group in batch:
                 _chain(tx, unit, [looks[key] for key in group], clock, causes, approved=approved)
@@ -144,9 +149,13 @@ def examine_groups(
 
 
 def _look_at_all(
-    tx: LedgerTransaction, unit: ReportingUnit, groups: Sequence[Sequence[str]], clock: Clock
+    tx: LedgerTransaction,
+    unit: ReportingUnit,
+    groups: Sequence[Sequence[str]],
+    clock: Clock,
+    causes: Mapping[str, str],
 ) -> dict[str, Look]:
-    return {key: look_at(tx, unit, key, clock) for group in groups for key in group}
+    return {key: look_at(tx, unit, key, clock, causes.get(key, "")) for group in groups for key in group}
 
 
 def _batches(groups: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
@@ -192,7 +201,7 @@ def notice_rules(tx: LedgerTransaction, unit: ReportingUnit) -> bool:
         return False
     tx.set_note(SEEN_DIGEST, unit.digest)
     tx.index_again(unit.lookups)
-    tx.mark_all_due("configuration")
+    tx.mark_all_due(CONFIGURATION)
     return True
 
 
@@ -232,7 +241,7 @@ def due_looks(tx: LedgerTransaction, unit: ReportingUnit, now: datetime) -> Iter
     """A look at every service that is due, in order, with nothing written: what a plan is made of."""
     clock = clock_at(now)
     for key in tx.due(tx.count_due(), now):
-        yield look_at(tx, unit, key, clock)
+        yield look_at(tx, unit, key, clock, tx.due_cause(key) or "")
 
 
 def _trips(tx: LedgerTransaction, unit: ReportingUnit, owed: Mapping[Status, int], clock: Clock) -> bool:

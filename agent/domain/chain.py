@@ -75,7 +75,6 @@ def _booked(reported: Reported, owed: Owed, notification: Notification, version:
         original_number=owed.original.original_number if owed.original is not None else notification.number,
         event_guid=notification.event_guid,
         content=owed.content,
-        since=owed.since,
     )
     is_pause = owed.event in (Event.PAUSE_FROM, Event.PAUSE_TO)
     return Reported(

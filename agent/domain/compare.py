@@ -28,7 +28,6 @@ class Owed:
     event: Event
     subject: str
     content: Content
-    since: datetime | None
     original: Standing | None = None
 
     @property
@@ -49,11 +48,15 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """today: the day in Norway; now: when we look (aware); zone: Europe/Oslo."""
+    """today: the day in Norway; now: when we look (aware); zone: Europe/Oslo.
+
+    carried: a row brought us here. A changed configuration does not: the EPJ registered nothing then.
+    """
 
     today: date
     now: datetime
     zone: tzinfo
+    carried: bool = True
 
 
 def compare(reported: Reported, judged: Judged, patient_guid: UUID | None, clock: Clock) -> Comparison:
@@ -138,9 +141,9 @@ class _Difference:
         if event is Event.PROVIDER and wish.number is None:
             return None
         number = wish.number if event is Event.PROVIDER else self._providers.number_on(wish.on, event)
-        registered_at = _registered_at(wish.since, wish.on, None, self._clock)
+        registered_at = _registered_at(wish.since, wish.on, self._clock)
         content = Content(self._service_type, wish.on, registered_at, number, self._person)
-        return Owed(Status.NEW, event, subject, content, wish.since)
+        return Owed(Status.NEW, event, subject, content)
 
     def _replacement(self, standing: Standing, wish: _Wish) -> Owed | None:
         """M of one event: its own number as first reported, the new day, the present person and type."""
@@ -165,9 +168,9 @@ class _Difference:
         if number is None and organisation_number_required(service_type):
             number = self._providers.number_on(on, standing.event)
         since = latest(*moments)
-        registered_at = _registered_at(since, on, standing, self._clock)
+        registered_at = _registered_at(since if self._clock.carried else None, on, self._clock)
         content = Content(service_type, on, registered_at, number, self._person or person)
-        return Owed(Status.REPLACE, standing.event, standing.subject, content, since, standing)
+        return Owed(Status.REPLACE, standing.event, standing.subject, content, standing)
 
     # -- what may be told ---------------------------------------------------------------------------------------
 
@@ -224,9 +227,9 @@ def _annul(standing: tuple[Standing, ...], clock: Clock, since: datetime | None)
     owed = []
     for told in standing:
         last = told.content
-        registered_at = _registered_at(since, last.on, told, clock)
+        registered_at = _registered_at(since if clock.carried else None, last.on, clock)
         content = Content(last.service_type, last.on, registered_at, last.organisation_number, last.person)
-        owed.append(Owed(Status.ANNUL, told.event, told.subject, content, since, told))
+        owed.append(Owed(Status.ANNUL, told.event, told.subject, content, told))
     return tuple(sorted(owed, key=_last_booked_first))
 
 
@@ -234,15 +237,10 @@ def _last_booked_first(owed: Owed) -> int:
     return -(owed.original.original_number if owed.original is not None else 0)
 
 
-def _registered_at(since: datetime | None, on: date, original: Standing | None, clock: Clock) -> datetime:
-    """`hendelseRegTid`: when the EPJ registered it, else when we saw it; never before the day of the fact begins.
-
-    A moment that was told before is not that of the change: no row carried it (a changed mapping), so now counts.
-    """
-    if since is None or (original is not None and original.since is not None and since <= original.since):
-        since = clock.now
+def _registered_at(since: datetime | None, on: date, clock: Clock) -> datetime:
+    """`hendelseRegTid`: when the EPJ registered it, else when we saw it; never before the day of the fact begins."""
     day_begins = datetime.combine(on, time.min, tzinfo=clock.zone)
-    return max(since, day_begins)
+    return max(since or clock.now, day_begins)
 
 
 def _person(judged: Judged, patient_guid: UUID | None) -> ReportedPerson | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 from agent.domain.notification import Content, Event
@@ -13,10 +12,7 @@ Slot = tuple[Event, str]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An event that the register holds. `original_*` are of the status-N notification; `content` is what was last told.
-
-    since: the registration moment of the facts told, as the EPJ gave it, to see whether it moved.
-    """
+    """An event that the register holds. `original_*` are of the status-N notification; `content`: what was last told."""
 
     event: Event
     subject: str
@@ -24,7 +20,6 @@ class Standing:
     original_number: int
     event_guid: UUID
     content: Content
-    since: datetime | None = None
 
     @property
     def slot(self) -> Slot:

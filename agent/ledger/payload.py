@@ -172,12 +172,11 @@ def _standing(standing: Standing) -> list[Any]:
         standing.original_number,
         standing.event_guid.hex,
         _content(standing.content),
-        None if standing.since is None else _moment_text(standing.since),
     ]
 
 
 def _standing_back(fields: list[Any]) -> Standing:
-    event, subject, original_guid, original_number, event_guid, content, since = fields
+    event, subject, original_guid, original_number, event_guid, content = fields
     return Standing(
         Event(event),
         subject,
@@ -185,7 +184,6 @@ def _standing_back(fields: list[Any]) -> Standing:
         original_number,
         UUID(event_guid),
         _content_back(content),
-        None if since is None else datetime.fromisoformat(since),
     )
 
 

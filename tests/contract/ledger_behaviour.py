@@ -217,7 +217,7 @@ class LedgerBehaviour:
     # services
 
     def test_what_stands_reported_comes_back_exactly(self, ledger: Ledger) -> None:
-        standing = Standing(Event.PAUSE_FROM, "p1", guid("n"), 4, guid("e"), content(), NOW)
+        standing = Standing(Event.PAUSE_FROM, "p1", guid("n"), 4, guid("e"), content())
         reported = Reported(
             "4711",
             (standing, Standing(Event.START, "", guid("m"), 2**40, guid("f"), content())),

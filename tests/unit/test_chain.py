@@ -22,7 +22,7 @@ def tell(reported: Reported, *owed: Owed, end: ChainEnd | None = None):
 
 
 def new(event: Event, subject: str = "") -> Owed:
-    return Owed(Status.NEW, event, subject, content(), NOW)
+    return Owed(Status.NEW, event, subject, content())
 
 
 def test_nothing_owed_leaves_the_chain_as_it_is() -> None:
@@ -48,7 +48,7 @@ def test_only_pauses_have_a_pause_id_and_are_followed() -> None:
 def test_a_replacement_keeps_the_original_and_has_a_version_of_its_own() -> None:
     told, reported, end = tell(Reported("10"), new(Event.START))
     standing = reported.standing[0]
-    again = Owed(Status.REPLACE, Event.START, "", content(date(2026, 2, 2)), NOW, standing)
+    again = Owed(Status.REPLACE, Event.START, "", content(date(2026, 2, 2)), standing)
     replaced, reported, _ = tell(reported, again, end=end)
     assert replaced[0].original_guid == told[0].guid
     assert replaced[0].event_guid != told[0].event_guid
@@ -60,7 +60,7 @@ def test_a_replacement_keeps_the_original_and_has_a_version_of_its_own() -> None
 
 def test_an_annulment_names_the_version_it_annuls_and_versions_survive_it() -> None:
     told, reported, end = tell(Reported("10"), new(Event.START))
-    annul = Owed(Status.ANNUL, Event.START, "", content(), NOW, reported.standing[0])
+    annul = Owed(Status.ANNUL, Event.START, "", content(), reported.standing[0])
     annulled, reported, end = tell(reported, annul, end=end)
     assert annulled[0].event_guid == told[0].event_guid
     assert annulled[0].guid != told[0].guid
@@ -74,15 +74,15 @@ def test_an_annulment_names_the_version_it_annuls_and_versions_survive_it() -> N
 def test_guids_that_stand_are_read_and_never_derived_again() -> None:
     imported = Standing(Event.START, "", UUID(int=2), 1, UUID(int=3), content())
     reported = Reported("10", (imported,), {(Event.START, ""): 1})
-    told, _, _ = tell(reported, Owed(Status.ANNUL, Event.START, "", content(), NOW, imported))
+    told, _, _ = tell(reported, Owed(Status.ANNUL, Event.START, "", content(), imported))
     assert (told[0].event_guid, told[0].original_guid) == (UUID(int=3), UUID(int=2))
 
 
 def test_only_new_changes_of_provider_are_counted() -> None:
     _, reported, end = tell(Reported("10"), new(Event.START), new(Event.PROVIDER, "1"))
-    again = Owed(Status.REPLACE, Event.PROVIDER, "1", content(), NOW, reported.at(Event.PROVIDER, "1"))
+    again = Owed(Status.REPLACE, Event.PROVIDER, "1", content(), reported.at(Event.PROVIDER, "1"))
     _, reported, end = tell(reported, again, end=end)
-    annul = Owed(Status.ANNUL, Event.PROVIDER, "1", content(), NOW, reported.at(Event.PROVIDER, "1"))
+    annul = Owed(Status.ANNUL, Event.PROVIDER, "1", content(), reported.at(Event.PROVIDER, "1"))
     _, reported, _ = tell(reported, annul, end=end)
     assert reported.changes_told == 1
 

@@ -23,9 +23,7 @@ PLACES = st.lists(st.integers(-(2**90), 2**90), max_size=3).map(tuple)
 
 PERSONS = st.builds(ReportedPerson, st.uuids(), TEXT, TEXT, TEXT, st.none() | TEXT)
 CONTENTS = st.builds(Content, TEXT, DAYS, MOMENTS, st.none() | TEXT, PERSONS)
-STANDINGS = st.builds(
-    Standing, st.sampled_from(Event), TEXT, st.uuids(), st.integers(1, 2**60), st.uuids(), CONTENTS, st.none() | MOMENTS
-)
+STANDINGS = st.builds(Standing, st.sampled_from(Event), TEXT, st.uuids(), st.integers(1, 2**60), st.uuids(), CONTENTS)
 REPORTED = st.builds(
     Reported,
     TEXT,
