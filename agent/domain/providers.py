@@ -117,11 +117,13 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
     certain = all(placement.begins.right for placement in come)
     first = _first(come or list(placements), start_on)
     begun_with = start.content.organisation_number if start is not None else None
+    measured = certain or start is None  # else the start is what was told, and any placement may be a change
     number = None
-    if first is not None and first.provider.usable and (certain or start is None):
+    if first is not None and first.provider.usable and measured:
         number = first.provider.number
     course = _Course(reported, number if number is not None else begun_with)
-    for placement in come[come.index(first) + 1 :] if first in come else ():
+    later = come[come.index(first) + 1 :] if first in come else []
+    for placement in later if measured else come:
         course.go_on(placement, certain=certain)
     if not certain:
         course.keep_the_rest(come)

@@ -12,7 +12,7 @@ Slot = tuple[Event, str]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An event that the register holds. `original_*` are of the status-N notification; `content`: what was last told."""
+    """An event that the register holds. `original_*`: of the status-N notification; `content`: what was last told."""
 
     event: Event
     subject: str

@@ -173,6 +173,13 @@ def test_while_one_placements_date_is_wrong_a_later_one_is_told_and_a_deleted_on
     assert world.delete("opphold", 2).lines == ["Utforer C 2026-02-10"]
 
 
+def test_while_one_placements_date_is_wrong_another_room_of_the_unit_told_last_is_no_change(world: World) -> None:
+    begin(world)
+    world.put("opphold", 2, sak_id=10, fra=d("02-10"), enhet_id=2)
+    world.put("opphold", 1, fra=None)
+    assert world.put("opphold", 3, sak_id=10, fra=d("02-10"), enhet_id=2).lines == []
+
+
 def test_a_standing_change_whose_unit_is_away_stays_and_the_next_is_measured_by_it(world: World) -> None:
     begin(world)
     world.put("opphold", 2, sak_id=10, fra=d("02-10"), enhet_id=2)
