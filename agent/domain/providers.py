@@ -123,7 +123,7 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
         number = first.provider.number
     course = _Course(reported, number if number is not None else begun_with)
     later = come[come.index(first) + 1 :] if first in come else []
-    for placement in later if measured else come:
+    for placement in later if measured else sorted(come, key=course.day_told):
         course.go_on(placement, certain=certain)
     if not certain:
         course.keep_the_rest(come)
@@ -161,12 +161,19 @@ class _Course:
             return
         if number == self.number and (stands is None or certain):
             return  # another room of the same unit
-        if stands is None and not certain and begins.on <= self._last_day():
+        if stands is None and not certain and begins.on <= self._told_through():
             return  # it may be one that the start or another change told
         self.number = number
         self.days.append((begins.on, number))
         since = latest(begins.since, placement.provider.since)
         self.changes.append(ProviderChange(placement.key, begins.on, number, since))
+
+    def day_told(self, placement: JudgedPlacement) -> tuple[date, bool, str]:
+        """An order for placements whose days are not all right: what stands goes by the day that was told."""
+        stands = self._reported.at(Event.PROVIDER, placement.key)
+        told = stands.content.on if stands is not None else date.max
+        on = placement.begins.on if placement.begins.right else None
+        return (on or told, stands is None, placement.key)
 
     def keep_the_rest(self, come: list[JudgedPlacement]) -> None:
         """What stands for a placement that is still there stays, wherever the order has put it."""
@@ -182,6 +189,11 @@ class _Course:
         if told is not None and stands.content.on >= self._last_day():
             self.number = told
             self.days.append((stands.content.on, told))
+
+    def _told_through(self) -> date:
+        """The last day of which a provider was told."""
+        told = [one.content.on for one in self._reported.standing if one.event in (Event.START, Event.PROVIDER)]
+        return max(told, default=date.min)
 
     def _last_day(self) -> date:
         if self.days:

@@ -211,6 +211,6 @@ def test_a_change_of_type_is_registered_when_the_type_was(world: World) -> None:
 
 
 def test_a_correction_that_the_epj_dates_back_is_registered_when_the_epj_says(world: World) -> None:
-    world.put("tjeneste", 10, registrert_tid=datetime(2026, 2, 27, 8), endret_tid=None)
-    told = world.put("tjeneste", 10, start_dato=d("02-02"), endret_tid=datetime(2026, 2, 20, 8)).only
+    world.put("tjeneste", 10, registrert_tid=REGISTERED, endret_tid=None)
+    told = world.put("tjeneste", 10, start_dato=d("02-02"), endret_tid=datetime.fromisoformat("2026-02-20T08:00")).only
     assert told.content.registered_at == at("2026-02-20 07:00")
