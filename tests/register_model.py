@@ -76,7 +76,9 @@ class RegisterModel:
         self._require(slot not in held, n, "is an N of an event that stands")
         self._require(n.event is Event.START or (Event.START.value, "") in held, n, "has no start that stands")
         self._require(n.event is not Event.PAUSE_TO or (Event.PAUSE_FROM.value, slot[1]) in held, n, "ends no pause")
+        # Dated changes may be exchanged in one look, an M behind the N: their course is judged as a whole.
         repeats = n.event is Event.PROVIDER and provider_last_told(held) == n.content.organisation_number
+        repeats = repeats and not self.dated_providers
         self._require(not repeats, n, "tells of the provider that was told last")
         self._new_version(n)
         self._slots[n.guid], self._version[n.guid] = (n.service_id, slot), n.event_guid

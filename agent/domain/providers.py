@@ -121,7 +121,8 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
     number = None
     if first is not None and first.provider.usable and measured:
         number = first.provider.number
-    course = _Course(reported, number if number is not None else begun_with)
+    here = frozenset(placement.key for placement in come)
+    course = _Course(reported, here, number if number is not None else begun_with)
     later = come[come.index(first) + 1 :] if first in come else []
     for placement in later if measured else sorted(come, key=course.day_told):
         course.go_on(placement, certain=certain)
@@ -142,8 +143,9 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
 class _Course:
     """The changes of provider that dated placements make, one after the other."""
 
-    def __init__(self, reported: Reported, number: str | None) -> None:
+    def __init__(self, reported: Reported, here: frozenset[str], number: str | None) -> None:
         self._reported = reported
+        self._here = here
         self.number = number
         self.days: list[tuple[date, str]] = []
         self.changes: list[ProviderChange] = []
@@ -191,8 +193,10 @@ class _Course:
             self.days.append((stands.content.on, told))
 
     def _told_through(self) -> date:
-        """The last day of which a provider was told."""
-        told = [one.content.on for one in self._reported.standing if one.event in (Event.START, Event.PROVIDER)]
+        """The last day of which a provider was told, and will stand."""
+        standing = self._reported.standing
+        changes = (one for one in standing if one.event is Event.PROVIDER and one.subject in self._here)
+        told = [one.content.on for one in (*changes, *(one for one in standing if one.event is Event.START))]
         return max(told, default=date.min)
 
     def _last_day(self) -> date:
