@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Protocol, Self
 
 
 class Kind(Enum):
@@ -44,11 +44,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table the agent wants: `name` as "schema.table" (or "table"), its key columns, and every mapped column."""
+    """A table the agent wants: its name in the mapping ("schema.table" or "table"), its key, every mapped column.
+
+    `found_as`: its name in the source where that is another one (a schema for each unit); changes carry `name`.
+    """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    found_as: str = ""
+
+    @property
+    def name_in_source(self) -> str:
+        """What the source calls it."""
+        return self.found_as or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +157,42 @@ class Position:
     detail: str = ""
 
 
+class Mark(Enum):
+    """Where a transaction stands in a scan."""
+
+    BEGIN = "begin"
+    INSIDE = "inside"
+    END = "end"  # complete: every row that is there has been told
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Reading whole tables row by row: an initial load, a full scan. `tables` by their names in the mapping.
+
+    A scan that is broken off has no end and says nothing of rows that it did not tell; it may begin again, or go on.
+    `absent_after`: a row that so many complete scans, one after the other, have not told is deleted; None: it stays,
+    and is listed for a person.
+    """
+
+    mark: Mark
+    tables: tuple[str, ...]
+    absent_after: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """Records that belong together, in order, and the position behind them.
 
     An empty transaction reports progress only. `seen_through` is a moment (UTC) before which no change is still to
     come. A large transaction comes in parts: `final` is False for all but the last, and the position counts only then.
-    `snapshot` marks the borders of an initial load.
+    `scan`: this is a part of one; its changes have `snapshot` True. A transaction may be begin or end alone, or empty.
     """
 
     records: tuple[Record, ...]
     position: Position
     final: bool = True
     seen_through: datetime | None = None
-    snapshot: Literal["none", "begin", "inside", "end_complete", "end_incomplete"] = "none"
+    scan: Scan | None = None
 
 
 class SourceError(Exception):

@@ -11,7 +11,8 @@ _KINDS = {meaning: Kind(meaning.value) for meaning in Meaning}
 def capture(mapping: EpjMapping, encodings: Encodings | None = None, only: Only | None = None) -> Capture:
     """The capture of one unit. The columns of a person's name are in it, though no row keeps them.
 
-    `encodings`: `settings.source.encodings`. `only`: its column, where it tells units apart by one, is asked for too.
+    `encodings`: `settings.source.encodings`. `only`: the column that tells units apart is asked for too; where a schema
+    does, the tables are found there.
     """
     return Capture(tuple(_table(mapping, table, encodings or Encodings(), only) for table in mapping.tables.values()))
 
@@ -34,4 +35,9 @@ def _table(mapping: EpjMapping, table: TableMapping, encodings: Encodings, only:
             )
             for name, kind in kinds.items()
         ),
+        _found_as(table.name, only),
     )
+
+
+def _found_as(table: str, only: Only | None) -> str:
+    return "" if only is None or only.schema_ is None else f"{only.schema_}.{table.rpartition('.')[2]}"

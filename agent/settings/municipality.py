@@ -114,21 +114,21 @@ class Product(Section):
 
 
 class Only(Section):
-    """Which rows, tables or topics are this unit's, where several units share one database."""
+    """Which rows or tables are this unit's, where several units share one database."""
 
     column: Text | None = Field(default=None, description="The column that tells the units apart; needs value.")
     value: Text | None = Field(default=None, description="The column's value for this unit, as text.")
     tables: tuple[Text, ...] = Field(
         default=(), description="The mapped tables that have the column; all of them where this is left out."
     )
-    schema_: Text | None = Field(default=None, alias="schema", description="The database schema of this unit.")
-    topic: Text | None = Field(default=None, description="What this unit's topics begin with.")
+    schema_: Text | None = Field(
+        default=None, alias="schema", description="The database schema of this unit, in place of the mapping's."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ways = [self.column, self.schema_, self.topic]
-        if sum(way is not None for way in ways) != 1:
-            raise ValueError("write exactly one of column (with value), schema and topic")
+        if (self.column is None) == (self.schema_ is None):
+            raise ValueError("write exactly one of column (with value) and schema")
         if (self.column is None) != (self.value is None):
             raise ValueError("column and value belong together: write both")
         if self.tables and self.column is None:

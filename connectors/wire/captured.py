@@ -73,13 +73,13 @@ def _of(semantics: Semantics | None, name: str) -> Semantic | None:
 
 
 class CapturedTables:
-    """The wanted tables by name: case-sensitive, as "schema.table" first, then as a bare "table"."""
+    """The wanted tables by their names in the source: case-sensitive, as "schema.table" first, then as a bare "table"."""
 
     __slots__ = ("_by_name", "_last_parts")
 
     def __init__(self, capture: Capture) -> None:
-        self._by_name: Final = {table.name: CapturedTable(table) for table in capture.tables}
-        self._last_parts: Final = frozenset(table.name.rpartition(".")[2] for table in capture.tables)
+        self._by_name: Final = {table.name_in_source: CapturedTable(table) for table in capture.tables}
+        self._last_parts: Final = frozenset(name.rpartition(".")[2] for name in self._by_name)
 
     def find(self, schema: str | None, table: str) -> CapturedTable | None:
         """The wanted table, or None; raises SchemaLacking where only the schema's name decides."""

@@ -137,7 +137,6 @@ def test_the_ways_that_the_example_comments_out_are_good_too(tmp_path: Path) -> 
     text = (ROOT / "config" / "example.yaml").read_text(encoding="utf-8")
     for line in (
         "only: {schema: fredrikstad}",
-        "only: {topic: fredrikstad.}",
         "cpa_id: 12345678-1234-1234-1234-123456789012",
         "time_to_live: 30d",
         "official_schemas: ../official",

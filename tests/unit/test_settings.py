@@ -97,7 +97,7 @@ def test_a_fault_names_file_line_key_and_what_to_write(tmp_path: Path) -> None:
         ("replay: {path", "reply: {path", "source.reply", 'did you mean "replay"'),
         ("decryption_key_files: [decryption.key]", "decryption_key_files: [a, b]", "protection", "pairs"),
         ("  service_types:", "  only: {column: kommune}\n  service_types:", "epj.only", "write both"),
-        ("  service_types:", "  only: {schema: a, topic: b}\n  service_types:", "epj.only", "exactly one"),
+        ("  service_types:", "  only: {schema: a, column: b, value: c}\n  service_types:", "epj.only", "exactly one"),
         ("  service_types:", '  only: {column: k, value: "1", tables: [public.brukr]}\n  service_types:',
          "epj.only.tables[0]", 'did you mean "public.bruker"'),
         ("  replay: {path: changes.jsonl}", "  replay: {path: c}\n  encodings: {columns: {bruker.f: days}}",
