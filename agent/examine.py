@@ -14,7 +14,7 @@ from typing import Final
 from agent.domain.assemble import assemble, withdrawn
 from agent.domain.care import CareService, Dependency, Person
 from agent.domain.chain import ChainEnd, extend
-from agent.domain.compare import Clock, Comparison, Owed, compare
+from agent.domain.compare import Clock, Comparison, Owed, compare, compare_superseded
 from agent.domain.finding import Severity
 from agent.domain.gate import GateReason, GateState, count_owed, too_much
 from agent.domain.judged import Judged
@@ -35,7 +35,8 @@ APPLIED_DIGEST = "gate: applied digest"
 SEEN_DIGEST = "gate: seen digest"
 TRIPPED = "gate: tripped"
 READ_AGAIN = "gate: read again"
-"""Notes in the ledger that the gate is made of."""
+RESTORED_TO = "source: restored to"
+"""Notes in the ledger that the gate is made of; RESTORED_TO goes with READ_AGAIN."""
 
 
 class Ending(Enum):
@@ -81,7 +82,8 @@ def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock, 
     if cause == CONFIGURATION:
         clock = replace(clock, carried=False)
     reported = tx.reported(key) or Reported(service_id=key)
-    assembled = assemble(unit.mapping, key, tx, zone=unit.rows_zone, followed_pauses=reported.followed_pauses)
+    known = reported.anew if reported.superseded else reported
+    assembled = assemble(unit.mapping, key, tx, zone=unit.rows_zone, followed_pauses=known.followed_pauses)
     service = assembled.service
     if service is None and _rows_went(tx, unit, key, reported):
         service = withdrawn(key, deleted=True, at=None)
@@ -93,8 +95,10 @@ def look_at(tx: LedgerTransaction, unit: ReportingUnit, key: str, clock: Clock, 
         patient_guid = (record.patient_guid if record else None) or unit.patient_guid(service.person.key)
         if record is not None and record.number_was_right:
             service = replace(service, person=replace(service.person, number_was_right=True))
-    judged = judge(service, reported, unit.rules, unit.names, clock.today)
-    comparison = compare(reported, judged, patient_guid, clock)
+    judged = judge(service, known, unit.rules, unit.names, clock.today)
+    comparison = compare(known, judged, patient_guid, clock)
+    if reported.superseded:
+        comparison = compare_superseded(reported, comparison, clock)
     return Look(key, service, reported, judged, comparison, assembled.dependencies)
 
 
@@ -193,6 +197,7 @@ def open_gate(tx: LedgerTransaction, unit: ReportingUnit) -> None:
     tx.set_note(APPLIED_DIGEST, unit.digest)
     tx.set_note(TRIPPED, None)
     tx.set_note(READ_AGAIN, None)
+    tx.set_note(RESTORED_TO, None)
 
 
 def notice_rules(tx: LedgerTransaction, unit: ReportingUnit) -> bool:
@@ -272,6 +277,9 @@ def _chain(
     """Annulments of all of them first, each last booked first; then the others, service by service."""
     for look in looks:
         _book(tx, unit, look, look.comparison.annulments, clock, causes, approved=approved)
+        if look.reported.superseded:  # what stood for the key's first service is annulled: the other one begins
+            look.reported = look.reported.anew
+            tx.put_reported(look.key, look.reported)
     for look in looks:
         _book(tx, unit, look, look.comparison.events, clock, causes, approved=approved)
 

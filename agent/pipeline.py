@@ -8,7 +8,7 @@ process has taken, or that is damaged, ends the pipeline.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -41,6 +41,7 @@ from agent.retry import Retries
 from agent.settings import Municipality
 from agent.timer import Keep, Timer
 from agent.verbs.plan import apply_plan
+from agent.verbs.source_decisions import confirm, delete_vanished
 from connectors.catalog import open_inbox, open_sender, open_source
 from connectors.inbox import Inbox
 from connectors.source import SourceError, SourceUnavailable
@@ -65,6 +66,7 @@ class Pipeline:
         self._log = log
         self._clock = clock
         self._stopping = asyncio.Event()
+        self._source_again = asyncio.Event()
         self._retries = Retries(retry_settings(settings))
         self._unit = reporting_unit(municipality, ledger.unit_secret)
         self._envelopes = envelope_settings(municipality, official_schemas(settings))
@@ -186,7 +188,8 @@ class Pipeline:
             except SourceError as error:
                 pace = Pace.QUICK if isinstance(error, SourceUnavailable) else Pace.SLOW
                 tell = self._log.info if pace is Pace.QUICK and failures < _ALARM_AFTER_FAILURES else self._log.alarm
-                tell("source_trouble", error=error, loop=name, attempt=failures + 1)
+                # a source's text and repair quote no row (connectors/source.py)
+                tell("source_trouble", error=error, reason=str(error), repair=error.repair, attempt=failures + 1)
             except LedgerUnavailable as error:
                 pace = Pace.QUICK
                 self._log.alarm("ledger_unavailable", error=error, loop=name)
@@ -202,7 +205,19 @@ class Pipeline:
                 self._log.alarm("loop_ended", loop=name)
             quiet = (self._clock() - began_at).total_seconds() > 60
             failures = 1 if quiet else failures + 1
-            await _wait_at_most(self._stopping, self._retries.wait_s(pace, failures))
+            await self._rest(self._retries.wait_s(pace, failures), again=name == "intake")
+
+    async def _rest(self, seconds: float, *, again: bool) -> None:
+        """Wait before a loop runs again; shorter where the daemon stops, or a person has decided about the source."""
+        events = (self._stopping, self._source_again) if again else (self._stopping,)
+        if again:
+            self._source_again.clear()
+        waiting = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def _answer(self, request: Request) -> Answer:
         """What a verb asks of the daemon (agent/control.py)."""
@@ -212,6 +227,12 @@ class Pipeline:
                 self._timer.nudge()
             case "resend":
                 answer = await self._resend(request.get("message"))
+            case "confirm":
+                answer = await self._ledger.run(confirm)
+                self._source_again.set()
+            case "vanished":
+                answer = await self._ledger.run(lambda tx: delete_vanished(tx, self._unit, self._clock()))
+                self._timer.nudge()
             case "receive":
                 answer = {"receiving": self.receive is not None}
                 if self.receive is not None:
@@ -234,11 +255,6 @@ class Pipeline:
 async def _raise_first(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         await task
-
-
-async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
 
 
 def open_ledger(municipality: Municipality) -> Ledger:

@@ -30,6 +30,7 @@ from connectors.source import (
     Operation,
     Position,
     Record,
+    Scan,
     Transaction,
     Unreadable,
     Value,
@@ -252,13 +253,14 @@ class World:
             committed_at or self.now,
         )
 
-    def together(self, *records: Record, final: bool = True) -> Outcome:
-        """One transaction of the source with these records."""
+    def together(self, *records: Record, final: bool = True, scan: Scan | None = None) -> Outcome:
+        """One transaction of the source with these records. Raises what booking raises, with nothing booked."""
         self._line += 1
         position = Position("world", {"line": (self._line,)})
-        transaction = Transaction(tuple(records), position, final=final, seen_through=self.now)
-        before = len(self.chain)
-        booked = self.ledger.run_now(lambda tx: self.booking.book(tx, transaction, self.now))
+        transaction = Transaction(tuple(records), position, final=final, seen_through=self.now, scan=scan)
+        before, booking = len(self.chain), self.booking.remembered()
+        booked = self.ledger.run_now(lambda tx: booking.book(tx, transaction, self.now))
+        self.booking = booking
         self._take()
         counts = {name: by for name, by in booked.counts.items() if by}
         parts = ("reported", "parked", "held", "nothing_to_report")

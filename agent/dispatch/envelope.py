@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from typing import Final, Protocol
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from agent.dispatch.official_schemas import OfficialSchemas
 from agent.domain.hodemelding import Head, HerIdType, Party, build_hodemelding, check_hodemelding
@@ -24,9 +23,9 @@ from agent.domain.melding import (
 from agent.domain.melding_rules import USUAL_WINDOW, Window
 from agent.domain.notification import Notification
 from agent.protection import CONTENT_TYPE
+from agent.unit import NORWAY
 from connectors.sender import Outgoing
 
-NORWAY: Final = ZoneInfo("Europe/Oslo")
 PLAIN_CONTENT_TYPE: Final = "application/xml"
 USUAL_HER_ID_TYPE: Final = HerIdType()
 

@@ -70,6 +70,14 @@ def compare(reported: Reported, judged: Judged, patient_guid: UUID | None, clock
     return _Difference(reported, judged, patient_guid, clock).whole()
 
 
+def compare_superseded(reported: Reported, anew: Comparison, clock: Clock) -> Comparison:
+    """What is owed where the EPJ has given a key to another service: C of all that stands, then the other one's events.
+
+    `anew`: what `compare` gives for `reported.anew`.
+    """
+    return Comparison(_annul(reported.standing, clock, None), anew.events)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """What the EPJ says of one event: its day (None: as it stands), its number where the EPJ dates it, its moment."""

@@ -1,7 +1,7 @@
 """What stands reported for a service: the agent's own memory, never derived again from the EPJ."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from agent.domain.notification import Content, Event
@@ -32,7 +32,8 @@ class Reported:
 
     service_id: `tjenesteID`, made once. versions: how many versions (N and M) an event has had, ever; they survive an
     annulment, so that what comes back gets new GUIDs. followed_pauses: pauses once reported. changes_told: how many
-    undated changes of provider were ever told.
+    undated changes of provider were ever told. superseded: the EPJ has given the key to another service since (it was
+    restored from a backup): what stands is annulled, and the other service is told anew.
     """
 
     service_id: str
@@ -40,6 +41,12 @@ class Reported:
     versions: Mapping[Slot, int] = field(default_factory=dict)
     followed_pauses: frozenset[str] = frozenset()
     changes_told: int = 0
+    superseded: bool = False
+
+    @property
+    def anew(self) -> "Reported":
+        """As the register knows the other service that has the key now: not at all, but for the counts of versions."""
+        return replace(self, standing=(), followed_pauses=frozenset(), superseded=False)
 
     @property
     def ever(self) -> bool:

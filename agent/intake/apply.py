@@ -5,27 +5,36 @@ after, over every edge, is named so that it is looked at (docs/owed.md, "Older, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from agent.domain.assemble import assemble_person
 from agent.domain.care import Dependency, RowRead, RowsFound
 from agent.domain.mapping import Meaning, PauseTable, TableMapping
 from agent.domain.quality.person import has_right_number
+from agent.domain.reported import Reported
 from agent.domain.rows import FICTITIOUS_NAME, KeptRow, RowVersion, Values, key_of, sort_key
+from agent.examine import RESTORED_TO
 from agent.intake.canonical import Canonical, canonical
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
 from connectors.source import ABSENT, Change, Missing, Operation, Undecodable, Version
 
+INCARNATION = "source: incarnation"
+"""The note that counts how often a person accepted another incarnation: versions compare within one only."""
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """One change in the ledger: the services that it touched, in key order. `known`: the row says nothing new."""
+    """One change in the ledger: the services that it touched, in key order. `known`: the row says nothing new.
 
-    services: list[str] = field(default_factory=list)
+    deleted: the change deletes a row that was there, or says again that it did.
+    """
+
+    services: tuple[str, ...] = ()
     known: bool = False
     defective: bool = False
+    deleted: bool = False
     cause: str = ""
 
 
@@ -34,32 +43,37 @@ def apply_change(tx: LedgerTransaction, unit: ReportingUnit, change: Change, now
     table = unit.mapping.tables[change.table]
     values = _canonical(change, table) if change.operation is Operation.UPSERT else {}
     key = _key(change, table)
+    if _told_again(tx, unit, table, key, values, change):
+        return Applied(known=True)
     old = tx.row(change.table, key)
     is_ours = _is_ours(unit, change, old)
     if is_ours is None:
         return None
-    if _older(old, change.version):
+    version = _version_here(tx, change.version)
+    if _older(old, version):
+        tx.mark_told(table.name, key)
         return Applied(known=True)
+    version = version if version is not None or old is None else old.version
     if change.operation is Operation.DELETE or not is_ours:
-        return _delete(tx, unit, table, key, old, change, now)
-    return _upsert(tx, unit, table, key, old, values, change, now)
+        return delete_row(tx, unit, table, key, old, version, change.committed_at or now)
+    return _upsert(tx, unit, table, key, old, values, version, change, now)
 
 
-def _delete(
+def delete_row(
     tx: LedgerTransaction,
     unit: ReportingUnit,
     table: TableMapping,
     key: str,
     old: KeptRow | None,
-    change: Change,
-    now: datetime,
+    version: RowVersion | None,
+    at: datetime,
 ) -> Applied:
-    at = change.committed_at or now
-    gone = KeptRow(table.name, key, {}, {"": at}, _version(change.version, old), deleted=True)
+    """Keep that a row is gone since `at`; `old` is what was kept of it."""
+    gone = KeptRow(table.name, key, {}, {"": at}, version, deleted=True)
     tx.put_row(gone, unit.lookups[table.name])
     if old is None or old.deleted:
-        return Applied(known=True)
-    return Applied(_touched(tx, unit, table, key, old.values, {}), cause=table.name)
+        return Applied(known=True, deleted=old is not None and version is not None and old.version == version)
+    return Applied(_touched(tx, unit, table, key, old.values, {}), deleted=True, cause=table.name)
 
 
 def _upsert(
@@ -69,6 +83,7 @@ def _upsert(
     key: str,
     old: KeptRow | None,
     values: dict[str, Canonical],
+    version: RowVersion | None,
     change: Change,
     now: datetime,
 ) -> Applied:
@@ -81,13 +96,60 @@ def _upsert(
         merged = readable | _fictitious_name(unit, table, change)
         # A row of which no record could be read yet is first seen now.
         since = _since(unit, table, old if old is not None and known and old.since else None, merged, change, now)
-    row = KeptRow(table.name, key, merged, since, _version(change.version, old), defect=defect)
+    row = KeptRow(table.name, key, merged, since, version, defect=defect)
+    supersedes = _supersedes(tx, unit, table, row)
     unchanged = old is not None and not old.deleted and old.values == merged and old.defect == defect
     tx.put_row(row, unit.lookups[table.name])
-    if unchanged and defect is None:
+    for service in supersedes:
+        tx.put_reported(service, replace(tx.reported(service) or Reported(service), superseded=True))
+    if unchanged and defect is None and not supersedes:
         return Applied(known=True)
     _remember_right_number(tx, unit, row)
     return Applied(_touched(tx, unit, table, key, known, merged), defective=defect is not None, cause=table.name)
+
+
+def _told_again(
+    tx: LedgerTransaction,
+    unit: ReportingUnit,
+    table: TableMapping,
+    key: str,
+    values: dict[str, Canonical],
+    change: Change,
+) -> bool:
+    """Whether a scan tells just what is kept, found by a hash: nothing is decrypted and nothing kept anew.
+
+    A row with a version is kept with that version, so it goes the whole way; so does one that lacks a value.
+    """
+    if not change.snapshot or change.version is not None or change.operation is not Operation.UPSERT:
+        return False
+    readable = {column: value for column, value in values.items() if value is None or isinstance(value, str)}
+    if len(readable) < len(values) or _supersession(tx) is not None or not _is_of(unit, change):
+        return False
+    return tx.told_again(table.name, key, readable | _fictitious_name(unit, table, change))
+
+
+def _supersession(tx: LedgerTransaction) -> datetime | None:
+    """The moment to which a person said that the EPJ was restored, while it is read again."""
+    text = tx.note(RESTORED_TO)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _supersedes(tx: LedgerTransaction, unit: ReportingUnit, table: TableMapping, row: KeptRow) -> list[str]:
+    """The services whose key a restored EPJ has given away: first told after that moment, and now told for the first
+    time since. The backup did not have them, so whoever has their key now is another service.
+    """
+    if table.name != unit.mapping.service.table:
+        return []
+    restored_to = _supersession(tx)
+    if restored_to is None or not tx.is_first_told(table.name, row.key):
+        return []
+    found = []
+    for service in dict.fromkeys(_own_services(unit, table, row.key, {}, row.values)):
+        first = tx.first_told_at(service)
+        reported = tx.reported(service)
+        if first is not None and first > restored_to and reported is not None and reported.standing:
+            found.append(service)
+    return found
 
 
 def _canonical(change: Change, table: TableMapping) -> dict[str, Canonical]:
@@ -186,7 +248,7 @@ def _moment(unit: ReportingUnit, values: Values, column: str | None) -> datetime
 
 def _touched(
     tx: LedgerTransaction, unit: ReportingUnit, table: TableMapping, key: str, old: Values, new: Values
-) -> list[str]:
+) -> tuple[str, ...]:
     """Every service that hangs on the row, before and after, over every edge; by key."""
     read: set[Dependency] = {RowRead(table.name, key)}
     for columns in unit.lookups[table.name]:
@@ -198,7 +260,7 @@ def _touched(
     touched.update(_own_services(unit, table, key, old, new))
     service = unit.mapping.service
     described = unit.mapping.tables[service.table]
-    return sorted(touched, key=lambda one: sort_key(described, service.key, one))
+    return tuple(sorted(touched, key=lambda one: sort_key(described, service.key, one)))
 
 
 def _own_services(unit: ReportingUnit, table: TableMapping, key: str, old: Values, new: Values) -> Iterable[str]:
@@ -228,18 +290,28 @@ def _is_ours(unit: ReportingUnit, change: Change, old: KeptRow | None) -> bool |
     was = old is not None and not old.deleted
     if change.operation is Operation.DELETE:
         return True if was else None
-    if canonical((change.row or {}).get(share.column), Meaning.TEXT) == share.value:
+    if _is_of(unit, change):
         return True
     return False if was else None
 
 
-def _older(old: KeptRow | None, version: Version | None) -> bool:
+def _is_of(unit: ReportingUnit, change: Change) -> bool:
+    """Whether a row that is told is this unit's."""
+    share = unit.share
+    if share is None or change.table not in share.tables:
+        return True
+    return canonical((change.row or {}).get(share.column), Meaning.TEXT) == share.value
+
+
+def _version_here(tx: LedgerTransaction, version: Version | None) -> RowVersion | None:
+    """A row's version, in an epoch of its own for each incarnation that a person accepted."""
+    if version is None:
+        return None
+    incarnation = tx.note(INCARNATION)
+    return RowVersion(version.epoch if incarnation is None else f"{incarnation}/{version.epoch}", version.order)
+
+
+def _older(old: KeptRow | None, version: RowVersion | None) -> bool:
     if old is None or old.version is None or version is None:
         return False
     return old.version.epoch == version.epoch and version.order < old.version.order
-
-
-def _version(version: Version | None, old: KeptRow | None) -> RowVersion | None:
-    if version is None:
-        return old.version if old is not None else None
-    return RowVersion(version.epoch, version.order)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
 from agent.intake.booking import Booked, Booking
+from agent.intake.deletions import DeletionHeld, keep_held
 from agent.ledger.transaction import LedgerTransaction
 from agent.observe.logs import Log
 from agent.unit import ReportingUnit
-from connectors.source import Position, PositionLost, Source, Transaction
+from connectors.source import Mark, Position, PositionLost, Source, Transaction
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Intake:
             while transactions := await _arrived_together(arrived):
                 if self._says_nothing_new(transactions):
                     continue
-                await self._book(booking, transactions)
+                booking = await self._book(booking, transactions)
                 whole = [transaction for transaction in transactions if transaction.final]
                 if whole:
                     await source.acknowledge(whole[-1].position)
@@ -90,7 +91,27 @@ class Intake:
             self._idle = (last.position, now) if quiet else None
         return quiet and known
 
-    async def _book(self, booking: Booking, transactions: list[Transaction]) -> None:
+    async def _book(self, booking: Booking, transactions: list[Transaction]) -> Booking:
+        """Book them in one commit, and what to go on with; what stands before a held deletion is booked alone."""
+        try:
+            return await self._book_together(booking, transactions)
+        except DeletionHeld:
+            for transaction in transactions:
+                booking = await self._book_or_hold(booking, transaction)
+            return booking
+
+    async def _book_or_hold(self, booking: Booking, transaction: Transaction) -> Booking:
+        try:
+            return await self._book_together(booking, [transaction])
+        except DeletionHeld as held:
+            deletion = held.deletion
+            await self.ledger.run(lambda tx: keep_held(tx, deletion))
+            raise
+
+    async def _book_together(self, before: Booking, transactions: list[Transaction]) -> Booking:
+        """One ledger transaction. `before` stays as it was, so that it can be gone on from when this is rolled back."""
+        booking = before.remembered()
+
         def book(tx: LedgerTransaction) -> list[Booked]:
             return [booking.book(tx, transaction, self.clock()) for transaction in transactions]
 
@@ -99,9 +120,14 @@ class Intake:
         changes = sum(one.counts.get("changes", 0) for one in booked)
         if changes:
             self.log.info("changes_booked", changes=changes, notifications=notifications)
+        for transaction in transactions:
+            if transaction.scan is not None and transaction.scan.mark is not Mark.INSIDE:
+                tables = len(transaction.scan.tables)
+                self.log.info("scan_begun" if transaction.scan.mark is Mark.BEGIN else "scan_ended", count=tables)
         if notifications:
             self.chained()
         self.looked()
+        return booking
 
 
 async def _read(source: Source, arrived: asyncio.Queue[Transaction | None]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from agent.domain.notification import FIRST_PREVIOUS_GUID, Notification, Status
 from agent.ledger.errors import ChainBroken, NotificationForgotten, corrupt_row
-from agent.ledger.moments import microseconds, moment
+from agent.ledger.moments import microseconds, moment, moment_or_none
 from agent.ledger.payload import notification_from_bytes, notification_to_bytes
 from agent.ledger.room import Room
 
@@ -103,6 +103,22 @@ class ChainRoom(Room):
             _COLUMNS + "WHERE n.service_id = ? ORDER BY n.number", (self._service_id(service_key),)
         ).fetchall()
         return [self._stored(line) for line in found if line[5] is not None]
+
+    def first_told_at(self, service_key: str) -> datetime | None:
+        """When the first notification of a service was chained; None when nothing was ever told of it."""
+        (first,) = self._db.execute(
+            "SELECT min(chained_at) FROM notification WHERE service_id = ?", (self._service_id(service_key),)
+        ).fetchone()
+        return moment_or_none(first)
+
+    def first_told_after(self, moment: datetime) -> list[str]:
+        """The keys of the services of which the first notification was chained after a moment, in that order."""
+        found = self._db.execute(
+            "SELECT s.key_hmac, s.key_payload FROM notification AS n JOIN service AS s ON s.id = n.service_id"
+            " GROUP BY n.service_id HAVING min(n.chained_at) > ? ORDER BY min(n.number)",
+            (microseconds(moment),),
+        ).fetchall()
+        return [self._service_key(hmac, sealed) for hmac, sealed in found]
 
     def count_notifications(self) -> dict[tuple[str, str], int]:
         """(event, status) -> how many notifications, by the codes that the message has for them."""

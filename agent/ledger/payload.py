@@ -58,19 +58,21 @@ def reported_to_bytes(reported: Reported) -> bytes:
             [[event.value, subject, count] for (event, subject), count in reported.versions.items()],
             sorted(reported.followed_pauses),
             reported.changes_told,
+            reported.superseded,
         ]
     )
 
 
 def reported_from_bytes(payload: bytes) -> Reported:
     """The same, back."""
-    service_id, standing, versions, followed, told = orjson.loads(payload)
+    service_id, standing, versions, followed, told, *superseded = orjson.loads(payload)
     return Reported(
         service_id,
         tuple(_standing_back(fields) for fields in standing),
         {(Event(event), subject): count for event, subject, count in versions},
         frozenset(followed),
         told,
+        superseded == [True],  # absent in the first ledgers
     )
 
 

@@ -1,10 +1,12 @@
 """The room of kept rows: what is known of every mapped table, and the values by which rows are looked up."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import orjson
+
 from agent.domain.mapping import Columns
-from agent.domain.rows import KeptRow, key_of
+from agent.domain.rows import KeptRow, Values, key_of
 from agent.ledger.errors import corrupt_row
 from agent.ledger.payload import row_from_bytes, row_to_bytes
 from agent.ledger.room import Room
@@ -21,6 +23,17 @@ def row_prefix(table: str) -> bytes:
 def value_prefix(table: str, columns: Columns) -> bytes:
     """The index prefix of a looked-up value. A dependency on the look-up has the same one."""
     return index_prefix("value", table, *columns)
+
+
+@lru_cache(maxsize=1024)
+def _content_prefix(table: str) -> bytes:
+    return index_prefix("row content", table)
+
+
+_ABSENT = (
+    "kept_row AS k JOIN reading AS r ON r.table_name = k.table_name"
+    " WHERE k.table_name = ?1 AND k.deleted = 0 AND k.reading <= r.number - ?2"
+)
 
 
 @lru_cache(maxsize=1024)
@@ -55,13 +68,68 @@ class RowsRoom(Room):
     def put_row(self, row: KeptRow, lookups: frozenset[Columns]) -> None:
         """Keep the row as it is now, in place of what was known of it, found by its present `lookups` only."""
         hmac = self._seal.index(row_prefix(row.table), row.key)
+        content = None if row.deleted or row.defect is not None else self._content(row.table, row.values)
         (row_id,) = self._db.execute(
-            "INSERT INTO kept_row (table_name, key_hmac, deleted, payload) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (key_hmac) DO UPDATE SET deleted = excluded.deleted, payload = excluded.payload"
-            " RETURNING id",
-            (row.table, hmac, row.deleted, self._seal.seal(_place(row.table), hmac, row_to_bytes(row))),
+            "INSERT INTO kept_row (table_name, key_hmac, deleted, payload, content_hmac, reading)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT number FROM reading WHERE table_name = ?1), 0))"
+            " ON CONFLICT (key_hmac) DO UPDATE SET deleted = excluded.deleted, payload = excluded.payload,"
+            " content_hmac = excluded.content_hmac, reading = excluded.reading RETURNING id",
+            (row.table, hmac, row.deleted, self._seal.seal(_place(row.table), hmac, row_to_bytes(row)), content),
         ).fetchone()
         self._index(row_id, row, lookups)
+
+    def told_again(self, table: str, key: str, values: Values) -> bool:
+        """Whether a reading tells just what is kept of a row, by a keyed hash; then it counts as told by it."""
+        found = self._db.execute(
+            "UPDATE kept_row SET reading = coalesce((SELECT number FROM reading WHERE table_name = ?1), 0)"
+            " WHERE key_hmac = ?2 AND content_hmac = ?3",
+            (table, self._seal.index(row_prefix(table), key), self._content(table, values)),
+        )
+        return found.rowcount > 0
+
+    def mark_told(self, table: str, key: str) -> None:
+        """The row was told by the table's reading, though nothing of it was taken."""
+        self._db.execute(
+            "UPDATE kept_row SET reading = coalesce((SELECT number FROM reading WHERE table_name = ?1), 0)"
+            " WHERE key_hmac = ?2",
+            (table, self._seal.index(row_prefix(table), key)),
+        )
+
+    def begin_reading(self, tables: Iterable[str]) -> None:
+        """A reading of these tables begins, or begins anew: one that was broken off keeps its number."""
+        for table in tables:
+            self._db.execute(
+                "INSERT INTO reading (table_name, number, is_open) VALUES (?, 1, 1)"
+                " ON CONFLICT (table_name) DO UPDATE SET number = number + 1 - is_open, is_open = 1",
+                (table,),
+            )
+
+    def end_reading(self, tables: Iterable[str]) -> None:
+        """The reading is complete: every row that is there was told."""
+        for table in tables:
+            self._db.execute("UPDATE reading SET is_open = 0 WHERE table_name = ?", (table,))
+
+    def is_first_told(self, table: str, key: str) -> bool:
+        """Whether the table's present reading has not told this row before."""
+        found = self._db.execute(
+            "SELECT 1 FROM kept_row AS k JOIN reading AS r ON r.table_name = ?1"
+            " WHERE k.key_hmac = ?2 AND k.reading < r.number",
+            (table, self._seal.index(row_prefix(table), key)),
+        ).fetchone()
+        return found is not None
+
+    def count_absent(self, table: str, readings: int = 1) -> int:
+        """How many rows that are not deleted none of the last `readings` readings of the table has told."""
+        (count,) = self._db.execute(f"SELECT count(*) FROM {_ABSENT}", (table, readings)).fetchone()  # noqa: S608 - ours
+        return int(count)
+
+    def absent_rows(self, table: str, readings: int = 1, limit: int = -1) -> list[KeptRow]:
+        """Those rows, at most `limit` of them (-1: all)."""
+        found = self._db.execute(
+            f"SELECT k.key_hmac, k.payload FROM {_ABSENT} LIMIT ?3",  # noqa: S608 - a constant of ours
+            (table, readings, limit),
+        ).fetchall()
+        return [self._opened(table, hmac, sealed) for hmac, sealed in found]
 
     def count_rows(self, table: str) -> int:
         """How many rows of a table are known and not deleted."""
@@ -74,6 +142,13 @@ class RowsRoom(Room):
         """Every row of a table, deleted ones included, in no special order; read as it is asked for."""
         for hmac, sealed in self._db.execute("SELECT key_hmac, payload FROM kept_row WHERE table_name = ?", (table,)):
             yield self._opened(table, hmac, sealed)
+
+    def present_rows(self, table: str, limit: int) -> list[KeptRow]:
+        """At most `limit` rows of a table that are not deleted, in no special order."""
+        found = self._db.execute(
+            "SELECT key_hmac, payload FROM kept_row WHERE table_name = ? AND deleted = 0 LIMIT ?", (table, limit)
+        ).fetchall()
+        return [self._opened(table, hmac, sealed) for hmac, sealed in found]
 
     def index_again(self, lookups: Mapping[str, frozenset[Columns]]) -> int:
         """How many rows were indexed again: what a changed mapping needs before it finds rows."""
@@ -91,6 +166,10 @@ class RowsRoom(Room):
                     self._index(row_id, self._opened(table, hmac, sealed), groups)
                 done, last = done + len(page), page[-1][0]
         return done
+
+    def _content(self, table: str, values: Values) -> bytes:
+        named = orjson.dumps(dict(values), option=orjson.OPT_SORT_KEYS)
+        return self._seal.index_bytes(_content_prefix(table), named)
 
     def _index(self, row_id: int, row: KeptRow, lookups: frozenset[Columns]) -> None:
         wanted = set()

@@ -30,7 +30,7 @@ FIELDS: Final = frozenset(
         "msg_id", "message_id", "new_msg_id", "original_id", "envelope", "first_number", "last_number", "number",
         "state", "verdict", "condition", "kind", "codes", "attempt", "wait_s", "count", "limit", "share",
         "queue", "subject", "from_her_id", "to_her_id", "delivery_count", "host", "port", "address", "broker",
-        "error_type", "error_code", "error_at", "error_causes", "logger", "reason", "digest",
+        "error_type", "error_code", "error_at", "error_causes", "logger", "reason", "repair", "digest",
         "source", "position", "incarnation", "table", "rule", "severity", "cause", "stage", "loop", "signal",
         "changes", "services", "notifications", "messages", "due", "waiting", "parked", "held", "bytes", "duration_s",
         "profile", "mode", "version", "pid", "verb", "file", "certificate", "days_left", "lag_s", "through",

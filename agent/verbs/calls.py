@@ -17,7 +17,9 @@ from agent.ledger.ledger import Ledger
 from agent.ledger.transaction import LedgerTransaction
 from agent.pipeline import open_ledger
 from agent.settings import Municipality
-from agent.verbs.plan import accept_new_incarnation, apply_plan, make_plan
+from agent.unit import ReportingUnit
+from agent.verbs.plan import apply_plan, make_plan
+from agent.verbs.source_decisions import Accepted, accept_new_incarnation, confirm, delete_vanished
 
 T = TypeVar("T")
 
@@ -40,10 +42,18 @@ def look(municipality: Municipality, ask_for: Callable[[LedgerTransaction], T]) 
         return ledger.read(ask_for)
 
 
-def new_incarnation(municipality: Municipality) -> None:
+def look_at_unit(municipality: Municipality, ask_for: Callable[[LedgerTransaction, ReportingUnit], T]) -> T:
+    """What the ledger answers to a question about the unit; the daemon may run. Raises LedgerError."""
+    with _ledger_to_read(municipality) as ledger:
+        unit = reporting_unit(municipality, ledger.unit_secret)
+        return ledger.read(lambda tx: ask_for(tx, unit))
+
+
+def new_incarnation(municipality: Municipality, *, restored_to: datetime | None = None) -> Accepted:
     """Accept another incarnation of the source; no daemon may run. Raises LedgerError, LedgerBusy while one does."""
     with open_ledger(municipality) as ledger:
-        ledger.run_now(lambda tx: accept_new_incarnation(tx, datetime.now(UTC)))
+        unit = reporting_unit(municipality, ledger.unit_secret)
+        return ledger.run_now(lambda tx: accept_new_incarnation(tx, unit, datetime.now(UTC), restored_to=restored_to))
 
 
 def _ledger_to_read(municipality: Municipality) -> Ledger:
@@ -75,5 +85,10 @@ async def _do(municipality: Municipality, ledger: Ledger, request: Request) -> A
             except (ResendRefused, MessageInvalid) as error:
                 return {"error": str(error), "code": error.code}
             return asdict(resent)
+        case "confirm":
+            return await ledger.run(confirm)
+        case "vanished":
+            unit = reporting_unit(municipality, ledger.unit_secret)
+            return await ledger.run(lambda tx: delete_vanished(tx, unit, datetime.now(UTC)))
         case _:
             return {"error": "no daemon runs for this municipality"}

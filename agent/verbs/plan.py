@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from agent.domain.compare import Owed
 from agent.domain.gate import GateReason
 from agent.domain.notification import Status
-from agent.examine import READ_AGAIN, TRIPPED, Examination, Look, due_looks, examine_due, gate_reason, open_gate
+from agent.examine import TRIPPED, Examination, Look, due_looks, examine_due, gate_reason, open_gate
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
 
@@ -81,6 +81,8 @@ def cause_of(owed: Owed, look: Look) -> str:
     if owed.original is None:
         return "a new event" if not look.reported.ever else "a new event of a reported service"
     if owed.status is Status.ANNUL:
+        if look.reported.superseded:
+            return "the key means another service since the EPJ was restored"
         judged = look.judged
         if judged is not None and judged.withdrawal is not None:
             return f"the service is {judged.withdrawal.value}"
@@ -118,13 +120,3 @@ async def apply_plan(run: Run[Any], unit: ReportingUnit, clock: Callable[[], dat
         if found.gate is not None:
             return {"applied": False, "text": found.gate.value, "services": services, "notifications": notifications}
     return {"applied": True, "services": services, "notifications": notifications}
-
-
-def accept_new_incarnation(tx: LedgerTransaction, now: datetime) -> None:
-    """A person has looked: the source, whatever it is now, is read again from its beginning, behind a closed gate.
-
-    Rows as they come replace what is kept, and only the difference to what stands reported is owed. Rows that the
-    source does not give any more stay as they are.
-    """
-    tx.forget_position()
-    tx.set_note(READ_AGAIN, now.isoformat(timespec="seconds"))

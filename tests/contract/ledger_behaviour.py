@@ -216,6 +216,47 @@ class LedgerBehaviour:
 
     # services
 
+    def test_a_reading_knows_the_rows_that_it_did_not_tell(self, ledger: Ledger) -> None:
+        def absent(readings: int = 1) -> list[str]:
+            rows = ledger.read(lambda tx: tx.absent_rows(SERVICES, readings))
+            assert len(rows) == ledger.read(lambda tx: tx.count_absent(SERVICES, readings))
+            return sorted(found.key for found in rows)
+
+        ledger.run_now(lambda tx: [tx.put_row(row(key), LOOKUPS) for key in ("1", "2", "3")])
+        assert absent() == []  # nothing was ever read as a whole
+        ledger.run_now(lambda tx: tx.begin_reading([SERVICES]))
+        ledger.run_now(lambda tx: [tx.put_row(row("1"), LOOKUPS), tx.mark_told(SERVICES, "2")])
+        assert absent() == ["3"]
+        ledger.run_now(lambda tx: tx.begin_reading([SERVICES]))  # broken off, and begun again under the same number
+        assert absent() == ["3"]
+        ledger.run_now(lambda tx: (tx.end_reading([SERVICES]), tx.begin_reading([SERVICES])))
+        assert (absent(), absent(2)) == (["1", "2", "3"], ["3"])
+        assert ledger.read(lambda tx: tx.is_first_told(SERVICES, "1"))
+        ledger.run_now(lambda tx: tx.put_row(replace(row("1"), values={}, deleted=True), LOOKUPS))
+        assert absent() == ["2", "3"]
+        assert not ledger.read(lambda tx: tx.is_first_told(SERVICES, "1"))
+
+    def test_a_row_told_again_is_known_by_its_values_alone(self, ledger: Ledger) -> None:
+        ledger.run_now(lambda tx: [tx.put_row(row("1"), LOOKUPS), tx.begin_reading([SERVICES])])
+        values = dict(reversed(row("1").values.items()))
+        assert not ledger.run_now(lambda tx: tx.told_again(SERVICES, "1", {**values, "bruker_id": "8"}))
+        assert ledger.read(lambda tx: tx.count_absent(SERVICES)) == 1
+        assert ledger.run_now(lambda tx: tx.told_again(SERVICES, "1", values))
+        assert ledger.read(lambda tx: tx.count_absent(SERVICES)) == 0
+        ledger.run_now(lambda tx: tx.put_row(replace(row("1"), defect="odd"), LOOKUPS))
+        assert not ledger.run_now(lambda tx: tx.told_again(SERVICES, "1", values))
+        ledger.run_now(lambda tx: tx.put_row(replace(row("1"), deleted=True), LOOKUPS))
+        assert not ledger.run_now(lambda tx: tx.told_again(SERVICES, "1", values))
+
+    def test_services_first_told_after_a_moment(self, ledger: Ledger) -> None:
+        def chain(tx: LedgerTransaction, number: int, service: str, at: datetime) -> None:
+            tx.add_notification(chained(number), service, {}, approved=False, at=at)
+
+        ledger.run_now(lambda tx: chain(tx, 1, "1", NOW))
+        ledger.run_now(lambda tx: (chain(tx, 2, "2", NOW + HOUR), chain(tx, 3, "1", NOW + HOUR)))
+        assert ledger.read(lambda tx: tx.first_told_after(NOW)) == ["2"]
+        assert ledger.read(lambda tx: (tx.first_told_at("1"), tx.first_told_at("9"))) == (NOW, None)
+
     def test_what_stands_reported_comes_back_exactly(self, ledger: Ledger) -> None:
         standing = Standing(Event.PAUSE_FROM, "p1", guid("n"), 4, guid("e"), content())
         reported = Reported(

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.domain.rows import KeptRow
 from agent.ledger.errors import LedgerError, LedgerTooNew, LedgerTooOld, LedgerWrongUnit
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
+from agent.ledger.payload import row_to_bytes
+from agent.ledger.rows import row_prefix
 from agent.ledger.schema import Migration, migrations, version_of
-from tests.contract.ledger_behaviour import LOOKUPS, SERVICES, envelope, row
+from agent.ledger.transaction import LedgerTransaction
+from tests.contract.ledger_behaviour import SERVICES, envelope, row
 
 KEY = LedgerKey(b"k" * 32)
 NEXT = len(migrations()) + 1
@@ -32,6 +36,14 @@ def raw(path: Path, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
+def keep_as_the_first_program_did(tx: LedgerTransaction, kept: KeptRow) -> None:
+    hmac = tx._seal.index(row_prefix(kept.table), kept.key)
+    sealed = tx._seal.seal(f"kept_row of {kept.table}", hmac, row_to_bytes(kept))
+    tx._db.execute(
+        "INSERT INTO kept_row (table_name, key_hmac, deleted, payload) VALUES (?, ?, 0, ?)", (kept.table, hmac, sealed)
+    )
+
+
 def test_the_migrations_are_numbered_without_a_gap() -> None:
     assert [step.number for step in migrations()] == list(range(1, NEXT))
 
@@ -40,7 +52,7 @@ def test_the_migrations_are_numbered_without_a_gap() -> None:
 def test_a_ledger_of_every_version_is_upgraded_with_what_it_holds(tmp_path: Path, first: int) -> None:
     path = tmp_path / "kinn.db"
     with opened(path, steps=migrations()[:first]) as ledger:
-        ledger.run_now(lambda tx: [tx.put_row(row("1"), LOOKUPS), envelope(tx, 1)])
+        ledger.run_now(lambda tx: [keep_as_the_first_program_did(tx, row("1")), envelope(tx, 1)])
         known = (ledger.installation_id, ledger.unit_secret)
     with opened(path, steps=LATER) as ledger:
         assert ledger.settings()["user_version"] == str(NEXT)

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from agent.domain.gate import GateLimits
-from connectors.source import Change, Operation
 from tests.world import KARI, OLA, A, B, World, d
 
 
@@ -281,14 +280,6 @@ def test_a_finding_leaves_by_itself_when_a_later_change_mends_it(world: World) -
 def test_an_unreadable_line_belongs_to_no_service(world: World) -> None:
     world.unreadable()
     assert world.rules_found(None) == ["Q21 block"]
-
-
-def test_a_truncated_table_annuls_nothing_and_asks_for_a_reconciliation(world: World) -> None:
-    world.put("tjeneste", 10)
-    emptied = world.together(Change("public.tjeneste", Operation.TRUNCATE, None, None))
-    assert emptied.lines == []
-    assert world.rules_found(None) == ["Q22 block"]
-    assert world.standing() == ["TjenesteStart 2026-02-01"]
 
 
 def test_more_at_once_than_a_normal_day_brings_waits_for_a_person() -> None:
