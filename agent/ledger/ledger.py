@@ -165,7 +165,9 @@ class Ledger:
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._refuse_when_superseded()
-            result = work(LedgerTransaction(connection, self._seal, self._clock))
+            transaction = LedgerTransaction(connection, self._seal, self._clock)
+            result = work(transaction)
+            transaction.write_progress()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -177,11 +179,14 @@ class Ledger:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
         try:
-            return work(LedgerTransaction(connection, self._seal, self._clock))
+            transaction = LedgerTransaction(connection, self._seal, self._clock)
+            result = work(transaction)
+            transaction.write_progress()  # nothing; SQLite refuses it where `work` has written
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             connection.execute("PRAGMA query_only = OFF")
+        return result
 
     @property
     def _reads_apart(self) -> bool:
