@@ -1,10 +1,29 @@
 """Real servers for tests, benchmarks and the end-to-end runs. README.md says how; `fixtures` has pytest's part."""
 
+from tests.services.connect import Connect, connect
+from tests.services.kafka import Kafka, kafka
+from tests.services.mariadb import MariaDb, mariadb
 from tests.services.places import ServerMissing
-from tests.services.postgres import Postgres, postgres
+from tests.services.postgres import Postgres, failover_pair, postgres, postgres17
 from tests.services.rabbitmq import Broker, broker
 
-__all__ = ["Broker", "Postgres", "ServerMissing", "broker", "postgres", "rabbitmq40", "rabbitmq310"]
+__all__ = [
+    "Broker",
+    "Connect",
+    "Kafka",
+    "MariaDb",
+    "Postgres",
+    "ServerMissing",
+    "broker",
+    "connect",
+    "failover_pair",
+    "kafka",
+    "mariadb",
+    "postgres",
+    "postgres17",
+    "rabbitmq40",
+    "rabbitmq310",
+]
 
 
 def rabbitmq40() -> Broker:

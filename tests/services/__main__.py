@@ -1,35 +1,61 @@
-"""python -m tests.services [NAME] start|stop|kill|restart|status; NAME: rabbitmq40, rabbitmq310, postgres, all.
+"""python -m tests.services [NAME] start|stop|kill|restart|status
+
+NAME: rabbitmq40, rabbitmq310, postgres, postgres17, kafka, connect, mariadb, all. Connect starts Kafka too.
 
 RabbitMQ also: NAME ctl ARGUMENT... (rabbitmqctl).
 """
 
 import sys
+from collections.abc import Callable
 
-from tests.services import Broker, Postgres, ServerMissing, broker, postgres
+from tests.services import (
+    Broker,
+    Connect,
+    Kafka,
+    MariaDb,
+    Postgres,
+    ServerMissing,
+    broker,
+    connect,
+    kafka,
+    mariadb,
+    postgres,
+    postgres17,
+)
 
-NAMES = ("rabbitmq40", "rabbitmq310", "postgres")
+Server = Broker | Connect | Kafka | MariaDb | Postgres
+
+SERVERS: dict[str, Callable[[], Server]] = {
+    "rabbitmq40": lambda: broker("rabbitmq40"),
+    "rabbitmq310": lambda: broker("rabbitmq310"),
+    "postgres": postgres,
+    "postgres17": postgres17,
+    "connect": connect,
+    "kafka": kafka,
+    "mariadb": mariadb,
+}
+"""In the order in which they stop: Connect before the Kafka that it writes to."""
 
 
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["all", verb] | [("start" | "stop" | "kill" | "restart" | "status") as verb]:
-            names = NAMES
-        case [name, verb, *_] if name in NAMES:
+            names = tuple(SERVERS)
+        case [name, verb, *_] if name in SERVERS:
             names = (name,)
         case _:
             print(__doc__, file=sys.stderr)
             return 2
     try:
         for name in names:
-            server = postgres() if name == "postgres" else broker(name)
-            print(act(server, verb, arguments[2:]))
+            print(act(SERVERS[name](), verb, arguments[2:]))
     except ServerMissing as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def act(server: Broker | Postgres, verb: str, rest: list[str]) -> str:
+def act(server: Server, verb: str, rest: list[str]) -> str:
     match verb:
         case "start":
             server.start()

@@ -10,10 +10,10 @@ from typing import IO, TypeVar
 import pytest
 
 from tests import services
-from tests.services import Broker, Postgres, places
+from tests.services import Broker, Connect, Kafka, MariaDb, Postgres, places
 from tests.services.far_end import Bus
 
-Server = TypeVar("Server", Broker, Postgres)
+Server = TypeVar("Server", Broker, Connect, Kafka, MariaDb, Postgres)
 _SEEN: list[str] = []
 
 
@@ -33,6 +33,30 @@ def rabbitmq310() -> Iterator[Broker]:
 def postgres() -> Iterator[Postgres]:
     """PostgreSQL with wal_level=logical; `create_database` gives a test its own."""
     yield from _shared(services.postgres(), "PostgreSQL")
+
+
+@pytest.fixture(scope="session")
+def postgres17() -> Iterator[Postgres]:
+    """PostgreSQL 17, as Debian 13 ships it."""
+    yield from _shared(services.postgres17(), "PostgreSQL")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """Apache Kafka; `tests.services.topics` makes and deletes topics."""
+    yield from _shared(services.kafka(), "Kafka")
+
+
+@pytest.fixture(scope="session")
+def connect(kafka: Kafka, postgres: Postgres) -> Iterator[Connect]:
+    """Kafka Connect with Debezium, between `postgres` and `kafka`."""
+    yield from _shared(services.connect(), "Kafka Connect")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """MariaDB; `create_database` gives a test its own, as an SQLAlchemy URL."""
+    yield from _shared(services.mariadb(), "MariaDB")
 
 
 @pytest.fixture(params=[("rabbitmq40", "v2"), ("rabbitmq40", "v1"), ("rabbitmq310", "v1")], ids="-".join)

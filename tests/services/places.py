@@ -97,6 +97,26 @@ def require_free(*ports: int) -> None:
                 ) from None
 
 
+def wait_until_free(*ports: int) -> None:
+    """A process of many threads may hold its port a moment longer than its first thread lives; at most 20 s."""
+
+    def free() -> bool:
+        try:
+            require_free(*ports)
+        except ServerMissing:
+            return False
+        return True
+
+    wait_until(free, 20)
+
+
+def apt_install(*packages: str, why: str) -> None:
+    """Install Debian packages, as root, without a question; a failure says `why`."""
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "-q", "update"], limit_s=300, why=why, env=quiet)
+    run(["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages], limit_s=900, why=why, env=quiet)
+
+
 def run(command: list[str], *, limit_s: float, why: str, **options: object) -> str:
     """Run a command to its end and return its output; a failure says `why` it was run and shows its last lines."""
     try:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on 127.0.0.1 with its own temporary cluster and wal_level=logical."""
+"""Real PostgreSQL on 127.0.0.1 with clusters of their own and wal_level=logical: the machine's, and Debian 13's 17."""
 
 import os
 import pwd
@@ -15,6 +15,7 @@ from tests.services import places
 from tests.services.places import ServerMissing
 
 _PASSWORD = "test-pw"
+_UNPACK = Path(__file__).with_name("install-postgres.sh")
 _HOW_TO = "PostgreSQL is missing. Tests that need it fail without it. To get it: apt-get install postgresql (as root)"
 
 
@@ -25,6 +26,7 @@ class Postgres:
     port: int
     host: str = "127.0.0.1"
     name: str = "postgres15"
+    unpacked: int | None = None  # a version of another Debian suite, unpacked; None: the machine's own
 
     @property
     def url(self) -> str:
@@ -42,7 +44,7 @@ class Postgres:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement through psql; returns the rows, unaligned."""
-        command = [str(_programs() / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
+        command = [str(self._programs / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
         return places.run(
             [*command, "-d", self.database_url(database), "-c", statement], limit_s=60, why="psql"
         ).strip()
@@ -54,7 +56,7 @@ class Postgres:
     def start(self) -> None:
         """Install when missing (as root), make the cluster when missing, start when not running, wait until ready."""
         with places.locked(places.data_directory(self.name).with_suffix(".lock")):
-            _install()
+            self._install()
             if self._pid() is None:
                 self._make_cluster()
                 self._boot()
@@ -73,6 +75,71 @@ class Postgres:
 
     def running(self) -> bool:
         return self._pid() is not None
+
+    def delete(self) -> None:
+        """Stop, and remove the cluster: the next start makes a new one."""
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def make_standby(self, standby: "Postgres", slot: str) -> None:
+        """Start a hot standby of this server (version 17) that keeps its failover slots too; `slot` is its own here."""
+        standby.delete()
+        directory = standby._directory
+        directory.mkdir(parents=True, mode=0o700)
+        if _is_root():
+            shutil.chown(directory, "postgres")
+        self.sql(f"select pg_create_physical_replication_slot('{slot}', true)")
+        data = str(directory / "data")
+        backup = [
+            str(self._programs / "pg_basebackup"),
+            "-d",
+            self.url,
+            "-D",
+            data,
+            "-S",
+            slot,
+            "-c",
+            "fast",
+            "--no-sync",
+        ]
+        places.run(_as_server_user(backup), limit_s=120, why="pg_basebackup", cwd=directory)
+        with (directory / "data/postgresql.conf").open("a") as configuration:
+            configuration.write(
+                f"""port = {standby.port}
+primary_conninfo = 'host={self.host} port={self.port} user=postgres password={_PASSWORD} dbname=postgres'
+primary_slot_name = '{slot}'
+hot_standby_feedback = on
+sync_replication_slots = on
+wal_receiver_status_interval = 1s
+"""
+            )
+        (directory / "data/standby.signal").touch()
+        standby.start()
+
+    def promote(self) -> None:
+        """Make a standby the primary; comes back when it takes writes."""
+        self.sql("select pg_promote(true, 60)")
+
+    @property
+    def _programs(self) -> Path:
+        return self._prefix / f"usr/lib/postgresql/{self.unpacked}/bin" if self.unpacked else _programs()
+
+    @property
+    def _prefix(self) -> Path:
+        """Where another suite's packages are unpacked: for root where the user postgres may read."""
+        place = Path(tempfile.gettempdir()) if _is_root() else places.cache_directory()
+        return place / f"kpr-agent-postgresql-{self.unpacked}"
+
+    def _install(self) -> None:
+        if self.unpacked is None:
+            _install()
+        elif not (self._prefix / ".complete").exists():
+            why = (
+                f"PostgreSQL {self.unpacked} of Debian's trixie could not be unpacked. Tests that need it fail without "
+                f"it. It needs Debian 12 or later, its apt mirror within reach, and about 130 MB. To try by hand: "
+                f"{_UNPACK.name} trixie {self.unpacked} {self._prefix}"
+            )
+            places.run([str(_UNPACK), "trixie", str(self.unpacked), str(self._prefix)], limit_s=900, why=why)
 
     @property
     def _directory(self) -> Path:
@@ -94,7 +161,7 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(password, "postgres")
         arguments = ["-D", str(directory / "data"), "-U", "postgres", f"--pwfile={password}", "-A", "scram-sha-256"]
-        initdb = [str(_programs() / "initdb"), *arguments, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        initdb = [str(self._programs / "initdb"), *arguments, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         places.run(_as_server_user(initdb), limit_s=120, why="initdb", cwd=directory)
         with (directory / "data/postgresql.conf").open("a") as configuration:
             configuration.write(
@@ -117,14 +184,14 @@ logging_collector = off
         log = directory / "log"
         with log.open("ab") as output:
             subprocess.Popen(
-                _as_server_user([str(_programs() / "postgres"), "-D", str(directory / "data")]),
+                _as_server_user([str(self._programs / "postgres"), "-D", str(directory / "data")]),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        is_ready = [str(_programs() / "pg_isready"), "-q", "-h", self.host, "-p", str(self.port)]
+        is_ready = [str(self._programs / "pg_isready"), "-q", "-h", self.host, "-p", str(self.port)]
 
         def ready() -> bool:
             return subprocess.run(is_ready, check=False, timeout=10).returncode == 0
@@ -196,3 +263,17 @@ def _install() -> None:
 def postgres() -> Postgres:
     """The PostgreSQL of the tests, not started."""
     return Postgres(15434 + places.port_offset())
+
+
+def postgres17() -> Postgres:
+    """PostgreSQL 17 as Debian 13 ships it, not started."""
+    return Postgres(15435 + places.port_offset(), name="postgres17", unpacked=17)
+
+
+def failover_pair() -> tuple[Postgres, Postgres]:
+    """Two servers of version 17 for a test to make a primary and its standby of; not started."""
+    offset = places.port_offset()
+    return (
+        Postgres(15436 + offset, name="postgres17-a", unpacked=17),
+        Postgres(15437 + offset, name="postgres17-b", unpacked=17),
+    )
