@@ -34,6 +34,8 @@ class Clock:
 class OutboxStage:
     """The log `endringslogg` behind `engine`; `where` is the source's setting that finds it."""
 
+    start: Position | None = None
+
     def __init__(self, engine: sa.Engine, where: dict[str, Path]) -> None:
         self.engine = engine
         self.clock = Clock()

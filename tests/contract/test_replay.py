@@ -32,6 +32,8 @@ def event(change: Written, lsn: int) -> dict[str, object]:
 
 
 class FileStage:
+    start: Position | None = None
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lsn = 100
