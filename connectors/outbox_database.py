@@ -8,19 +8,19 @@ on its own virtual id until after its rows are visible (pg_locks, "virtualxid"),
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection
 
 from connectors.outbox_row import LogRow
 from connectors.source import SourceChanged, SourceError, SourceRefused, SourceUnavailable
+from connectors.sql_connection import Trouble, database_now, new_engine, told_of, trouble_of
 
 _RANGES_A_STATEMENT: Final = 100
-_CONNECT_TIMEOUT_S: Final = 10
 _SYSTEM: Final = "SELECT system_identifier FROM pg_control_system()"
 _TIMELINE: Final = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 _IDENTITY: Final = """
@@ -35,14 +35,6 @@ _RUNNING: Final = """
       AND (a.datname IS NULL OR a.datname = current_database())"""
 _SEQUENCE_CACHE: Final = """
     SELECT s.seqcache FROM pg_sequence s WHERE s.seqrelid = CAST(pg_get_serial_sequence(:name, :column) AS regclass)"""
-_CLOCKS: Final = {
-    "postgresql": "SELECT clock_timestamp()",
-    "sqlite": "SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')",
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "mariadb": "SELECT UTC_TIMESTAMP(6)",
-    "mssql": "SELECT SYSUTCDATETIME()",
-    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ class LogDatabase:
     def __init__(self, url: URL, log: LogTable, *, timeout_s: float) -> None:
         self._log: Final = log
         with _mapped("cannot be reached"):
-            self._engine: Final = _engine(url, timeout_s)
+            self._engine: Final = new_engine(url, timeout_s)
             self._connection: Final[Connection] = self._engine.connect()
         self._dialect: Final = self._engine.dialect.name
         schema, _, name = log.name.rpartition(".")
@@ -194,15 +186,8 @@ class LogDatabase:
             return self._now()
 
     def _now(self) -> datetime:
-        statement = _CLOCKS.get(self._dialect)
-        if statement is None:
-            return datetime.now(UTC)
         with self._connection.begin():
-            told = self._connection.execute(sa.text(statement)).scalar_one()
-        moment = datetime.fromisoformat(told) if isinstance(told, str) else told
-        if not isinstance(moment, datetime):
-            return datetime.now(UTC)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return database_now(self._connection)
 
     def _one(self, statement: str, **parameters: object) -> Any:
         with self._connection.begin():
@@ -216,38 +201,6 @@ class LogDatabase:
         except exc.ProgrammingError:
             return "unknown"
         return None if found is None else str(found)
-
-
-def read_url(text: str) -> URL:
-    """A SQLAlchemy URL; `postgresql://` means psycopg 3. Raises SourceRefused, which does not quote the password."""
-    try:
-        url = make_url(text.strip())
-    except exc.ArgumentError:
-        raise SourceRefused(
-            "the connection file does not hold a SQLAlchemy URL",
-            repair="write one line such as postgresql://user:password@host/database",
-        ) from None
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def _engine(url: URL, timeout_s: float) -> Engine:
-    arguments: dict[str, object] = {}
-    if url.get_backend_name() == "sqlite":
-        arguments = {"check_same_thread": False, "timeout": min(timeout_s, 5.0)}
-    elif url.get_backend_name() == "postgresql":
-        milliseconds = int(timeout_s * 1000)
-        arguments = {
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            "application_name": "kpr-agent",
-            "tcp_user_timeout": milliseconds,
-            "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={2 * milliseconds}",
-        }
-    try:
-        return sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments, hide_parameters=True)
-    except (exc.ArgumentError, ModuleNotFoundError):
-        raise SourceRefused(
-            f"there is no driver for {url.drivername}", repair="install the database's driver beside kpr-agent"
-        ) from None
 
 
 def _within(key: sa.ColumnElement[Any], ranges: Sequence[tuple[int, int]]) -> sa.ColumnElement[bool]:
@@ -274,12 +227,6 @@ def _integer_or_none(result: sa.CursorResult[Any]) -> int | None:
     return None if found is None else _integer(found)
 
 
-_REFUSED_STATES: Final = ("28", "42501")  # PostgreSQL: invalid authorization; insufficient privilege
-_CHANGED_STATES: Final = ("42P01", "42703", "3F000", "3D000")  # undefined table, column, schema, database
-_REFUSED_WORDS: Final = ("password authentication failed", "no pg_hba.conf entry", "access denied", "login failed")
-_CHANGED_WORDS: Final = ("no such table", "no such column")
-
-
 @contextmanager
 def _mapped(what: str) -> Iterator[None]:
     """Foreign errors by the reaction they call for. Their texts are read, never repeated: they may quote rows."""
@@ -294,14 +241,11 @@ def _mapped(what: str) -> Iterator[None]:
 
 
 def _source_error(error: exc.SQLAlchemyError, what: str) -> SourceError:
-    origin = getattr(error, "orig", None)
-    state = str(getattr(origin, "sqlstate", None) or "")
-    words = str(origin).lower()
-    told = f"the outbox table's database {what} ({type(origin or error).__name__}{f', {state}' if state else ''})"
-    if state.startswith(_REFUSED_STATES) or any(word in words for word in _REFUSED_WORDS):
-        return SourceRefused(told, repair="check the user, the password and the right to read the outbox table")
-    if state in _CHANGED_STATES or any(word in words for word in _CHANGED_WORDS):
-        return SourceChanged(told, repair="check source.outbox_table.table and .columns against the database")
-    if isinstance(error, exc.ProgrammingError) and not state:
-        return SourceChanged(told, repair="check source.outbox_table.table and .columns against the database")
-    return SourceUnavailable(told, repair="check that the database answers")
+    told = f"the outbox table's database {what} ({told_of(error)})"
+    match trouble_of(error):
+        case Trouble.REFUSED:
+            return SourceRefused(told, repair="check the user, the password and the right to read the outbox table")
+        case Trouble.CHANGED:
+            return SourceChanged(told, repair="check source.outbox_table.table and .columns against the database")
+        case Trouble.UNAVAILABLE:
+            return SourceUnavailable(told, repair="check that the database answers")

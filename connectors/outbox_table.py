@@ -22,7 +22,6 @@ from connectors.source import (
     Position,
     PositionLost,
     SourceError,
-    SourceRefused,
     SourceUnavailable,
     Transaction,
     Unreadable,
@@ -231,11 +230,14 @@ class OutboxTableSource:
 
     def _open(self) -> PassedKeys:
         # SQLAlchemy is 20 MiB that only this source needs
-        from connectors.outbox_database import LogDatabase, LogTable, read_url  # noqa: PLC0415
+        from connectors.outbox_database import LogDatabase, LogTable  # noqa: PLC0415
+        from connectors.sql_connection import read_url, url_text  # noqa: PLC0415
 
         settings, columns = self._settings, self._settings.columns
         log = LogTable(name=settings.table, **columns.model_dump())
-        self._database = LogDatabase(read_url(_url_text(settings)), log, timeout_s=settings.operation_timeout_s)
+        self._database = LogDatabase(
+            read_url(url_text(settings.sqlite_file, settings.url_file)), log, timeout_s=settings.operation_timeout_s
+        )
         incarnation = self._database.identity(settings.identity)
         if self._position is not None and self._position.incarnation != incarnation:
             raise PositionLost("another database, or another outbox table, answers than before", repair=_REPAIR)
@@ -257,21 +259,6 @@ class OutboxTableSource:
         database, self._database = self._database, None
         if database is not None:
             database.close()
-
-
-def _url_text(settings: OutboxTableSettings) -> str:
-    if settings.sqlite_file is not None:
-        if not settings.sqlite_file.is_file():
-            raise SourceUnavailable(f"there is no file {settings.sqlite_file}", repair="check sqlite_file")
-        return f"sqlite:///{settings.sqlite_file}"
-    file = settings.url_file
-    try:
-        return file.read_text(encoding="utf-8") if file is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceRefused(
-            f"the connection file {file} cannot be read ({type(error).__name__})",
-            repair="check its path and its rights",
-        ) from None
 
 
 def _digest(row: LogRow) -> str:
