@@ -17,6 +17,7 @@ from agent.ledger.errors import LedgerBusy, LedgerError
 from agent.observe.logs import Log, get
 from agent.pipeline import Pipeline, open_ledger
 from agent.settings import EXIT_CONFIGURATION, Loaded, Municipality
+from connectors.shared_source import Sources
 
 EXIT_OK: Final = 0
 _AGAIN_AFTER_S: Final = 30.0
@@ -37,8 +38,9 @@ async def run(loaded: Loaded, *, strict: bool = False) -> int:
         loop.add_signal_handler(number, stop.set)
     log.info("started", version=program_version(), count=len(loaded.municipalities), pid=os.getpid())
     tell_service_manager("READY=1")
+    sources = Sources()
     tasks = [
-        asyncio.create_task(supervise(municipality, get(municipality=municipality.unit), stop))
+        asyncio.create_task(supervise(municipality, get(municipality=municipality.unit), stop, sources))
         for municipality in loaded.municipalities
     ]
     await asyncio.gather(*tasks)
@@ -46,11 +48,14 @@ async def run(loaded: Loaded, *, strict: bool = False) -> int:
     return EXIT_OK
 
 
-async def supervise(municipality: Municipality, log: Log, stop: asyncio.Event) -> None:
-    """Keep one municipality running until `stop`: what ends its pipeline is told, and tried again."""
+async def supervise(municipality: Municipality, log: Log, stop: asyncio.Event, sources: Sources) -> None:
+    """Keep one municipality running until `stop`: what ends its pipeline is told, and tried again.
+
+    `sources`: the process's; municipalities that share a slot meet there.
+    """
     while not stop.is_set():
         try:
-            await _run_once(municipality, log, stop)
+            await _run_once(municipality, log, stop, sources)
         except LedgerBusy as error:
             log.alarm("ledger_busy", error=error)
         except (LedgerError, OfficialSchemasUnusable) as error:
@@ -62,10 +67,10 @@ async def supervise(municipality: Municipality, log: Log, stop: asyncio.Event) -
                 await asyncio.wait_for(stop.wait(), _AGAIN_AFTER_S)
 
 
-async def _run_once(municipality: Municipality, log: Log, stop: asyncio.Event) -> None:
+async def _run_once(municipality: Municipality, log: Log, stop: asyncio.Event, sources: Sources) -> None:
     ledger = await asyncio.to_thread(open_ledger, municipality)
     try:
-        pipeline = Pipeline(municipality, ledger, log)
+        pipeline = Pipeline(municipality, ledger, log, sources)
         log.info("municipality_started", profile=municipality.settings.profile, mode=municipality.settings.mode)
         running = asyncio.create_task(pipeline.run())
         stopping = asyncio.create_task(stop.wait())

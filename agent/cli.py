@@ -4,10 +4,9 @@
 
 import asyncio
 import sys
-from datetime import date, datetime, time
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
-from zoneinfo import ZoneInfo
 
 import orjson
 import typer
@@ -51,6 +50,27 @@ def check(
     from agent.verbs.check import check_all
 
     raise typer.Exit(check_all(files, look_at_files=secrets))
+
+
+@app.command()
+def doctor(files: Files, as_json: Json = False) -> None:
+    """Look at each municipality as it stands: files, certificates, ledger, daemon, and the live source.
+
+    Every line is an observation: good, WARN (it works, at a price) or FAULT (it cannot work, or soon will not), and
+    what to do. Changes nothing; the daemon may run or not. Before the first start it shows what the source still
+    lacks: see `source prepare`. Exit 0 without a FAULT, 1 with one, 69 when a ledger cannot be read, 78 when a file,
+    or a file that it names, is wrong.
+    """
+    from agent.verbs.doctor import doctor as look
+    from agent.verbs.doctor import exit_code, lines
+
+    found = look(files)
+    if as_json:
+        _print_json([one.as_json() for one in found])
+    else:
+        for line in lines(found):
+            typer.echo(line)
+    raise typer.Exit(exit_code(found))
 
 
 @app.command()
@@ -250,21 +270,141 @@ def receive(file: File) -> None:
     typer.echo("receiving again")
 
 
+@source_app.command("prepare")
+def source_prepare(
+    file: File,
+    do_apply: Annotated[bool, typer.Option("--apply", help="Run what is missing, instead of printing it.")] = False,
+    role: Annotated[
+        str, typer.Option("--role", metavar="NAME", help="The database's role for the agent.")
+    ] = "kpr_agent",
+    admin: Annotated[
+        Path | None,
+        typer.Option(
+            "--connection-file",
+            metavar="ADMIN",
+            help="A file with the administrator's connection; else the agent's own.",
+        ),
+    ] = None,
+    column_lists: Annotated[
+        bool, typer.Option("--column-lists", help="Publish the mapped columns only; the statements say at what price.")
+    ] = False,
+    failover: Annotated[bool, typer.Option("--failover", help="A slot that standbys keep (PostgreSQL 17).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what the source's database lacks before the first start, as statements with what each is for.
+
+    Give them to the database's administrator (the output goes into psql as it is), or run them with --apply. What is
+    there already is left out. A role gets no password: the administrator sets it. Nothing is proposed that could break
+    the EPJ's own writes: tables where it would are refused by name. Exit 1 when something is refused, 64 when --apply
+    is not possible for this source, 69 when the database does not answer.
+    """
+    from agent.verbs import source_setup
+    from connectors.preparation import Wishes
+    from connectors.source import SourceError, SourceUnavailable
+
+    municipality = _one(file)
+    try:
+        wishes = Wishes(role, column_lists, failover, source_setup.read_admin(admin))
+        prepared = asyncio.run(source_setup.prepare(municipality, wishes, apply=do_apply))
+    except source_setup.CannotPrepare as error:
+        _fail(f"{error} ({error.code})", EXIT_USAGE)
+    except SourceError as error:
+        repair = f"\nto do: {error.repair}" if error.repair else ""
+        _fail(f"{error} ({error.code}){repair}", EXIT_UNAVAILABLE if isinstance(error, SourceUnavailable) else 1)
+    if as_json:
+        _print_json(source_setup.as_json(prepared, applied=do_apply))
+        return
+    for line in source_setup.lines(prepared):
+        typer.echo(line)
+    if do_apply:
+        typer.echo(f"-- applied: {prepared.count} statements")
+
+
 @source_app.command("new-incarnation")
-def new_incarnation(file: File) -> None:
+def new_incarnation(
+    file: File,
+    restored_to: Annotated[
+        str | None,
+        typer.Option("--restored-to", metavar="TIME", help="The moment of the backup, where the EPJ was restored."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Accept that the source is another one now (restored, promoted, moved), and read it again from its beginning.
 
     Stop the daemon first. Reading goes on behind a closed gate: look at `plan` when it has caught up, then `apply`.
-    Rows that the source does not give any more stay as they are. Exit 69 while a daemon runs.
+    Rows that do not come again stay as they are: `source vanished` lists them. With --restored-to, a key that was first
+    told after that moment and comes again is another service's: what stands for it is annulled and the other one told
+    anew. Exit 69 while a daemon runs.
     """
     from agent.ledger.errors import LedgerError
     from agent.verbs.calls import new_incarnation as accept
 
+    moment = _moment(restored_to, option="--restored-to") if restored_to is not None else None
     try:
-        accept(_one(file))
+        accepted = accept(_one(file), restored_to=moment)
     except LedgerError as error:
         _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
+    if as_json:
+        _print_json({"kept": accepted.kept, "first_told_since": accepted.first_told_since})
+        return
+    for table, count in accepted.kept.items():
+        typer.echo(f"{count:7} rows of {table} are kept until they are told again")
+    for key in accepted.first_told_since:
+        typer.echo(f"service {key} was first told after that moment: if its key comes again, it is another service's")
+    if moment is None:
+        typer.echo("if the EPJ was restored from a backup, say so before the start: --restored-to TIME")
     typer.echo(f"accepted: start the daemon, and look at `kpr-agent plan {file}` when it has caught up")
+
+
+@source_app.command("confirm")
+def source_confirm(file: File, as_json: Json = False) -> None:
+    """Let a deletion through that stopped the source: a table emptied, or more rows at once than a normal day takes.
+
+    `status` shows what waits. Confirm it only when the EPJ meant it; what it owes still meets the gate (`plan`).
+    Exit 1 when nothing waits.
+    """
+    answer = _tell(file, {"verb": "confirm"})
+    if as_json:
+        _print_json(answer)
+    elif answer.get("confirmed"):
+        typer.echo(f"confirmed: {answer['text']}")
+    else:
+        typer.echo(str(answer.get("text") or answer.get("error")), err=True)
+    if not answer.get("confirmed"):
+        raise typer.Exit(1)
+
+
+@source_app.command("vanished")
+def source_vanished(
+    file: File,
+    delete: Annotated[bool, typer.Option("--delete", help="Treat them as deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the rows that the source's last whole reading did not tell, though they were told once.
+
+    Wait until the source has caught up. With --delete they count as deleted: what is owed for it meets the gate.
+    """
+    from agent.ledger.errors import LedgerError
+    from agent.verbs.calls import look_at_unit
+    from agent.verbs.source_decisions import vanished
+
+    try:
+        found = look_at_unit(_one(file), vanished)
+    except LedgerError as error:
+        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
+    if delete:
+        found |= _tell(file, {"verb": "vanished"})
+    if as_json:
+        _print_json(found)
+        return
+    if "error" in found:
+        _fail(str(found["error"]), 1)
+    for table, count in found["rows"].items():
+        typer.echo(f"{count:7} rows of {table}{' are deleted now' if delete else ''}")
+    for key in found["services"]:
+        typer.echo(f"        service {key}")
+    if not found["rows"]:
+        typer.echo("every kept row was told again")
 
 
 @app.command()
@@ -272,15 +412,22 @@ def demo(
     seconds: Annotated[int, typer.Option("--seconds", min=5, max=3600, help="How long to run.")] = 30,
     seed: Annotated[int, typer.Option("--seed", help="Another seed gives other histories.")] = 1,
     keep: Annotated[Path | None, typer.Option("--keep", help="A new folder to keep everything in.")] = None,
+    source: Annotated[
+        str,
+        typer.Option("--source", metavar="KIND", help="embedded, or a real one: postgres, kafka, query (a checkout)."),
+    ] = "embedded",
     as_json: Json = False,
 ) -> None:
     """Run the whole thing here, with nothing but Python: an EPJ, a bus and a register are embedded.
 
-    Ends with what the EPJ says beside what the register holds. Exit 1 when they differ.
+    With --source the EPJ lives in a real PostgreSQL and is read from its log (postgres), through Debezium, Kafka
+    Connect and Kafka (kafka), or by SELECT alone (query). The project's scripts install and start the servers on
+    127.0.0.1, and stop those that did not run before. Ends with what the EPJ says beside what the register holds.
+    Exit 1 when they differ, 69 when a server is not to be had.
     """
     from agent.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds=seconds, seed=seed, keep=keep, as_json=as_json))
+    raise typer.Exit(run_demo(seconds=seconds, seed=seed, keep=keep, as_json=as_json, source=source))
 
 
 def main() -> None:
@@ -336,17 +483,19 @@ def _tell(file: Path, request: dict[str, Any]) -> dict[str, Any]:
         _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
 
 
-def _moment(text: str | None) -> datetime:
-    norway = ZoneInfo("Europe/Oslo")
+def _moment(text: str | None, *, option: str = "--as-of") -> datetime:
+    """A moment that a person wrote: a date is its beginning in Norway, a time without a zone is Norway's; else now."""
+    from agent.unit import NORWAY, midnight
+
     if text is None:
-        return datetime.now(norway)
+        return datetime.now(NORWAY)
     try:
         if len(text) == len("YYYY-MM-DD"):
-            return datetime.combine(date.fromisoformat(text), time.min, norway)
+            return midnight(date.fromisoformat(text))
         moment = datetime.fromisoformat(text)
     except ValueError:
-        _fail(f"--as-of takes a date (2026-11-22) or a time (2026-11-22T12:00:00+01:00), not {text!r}", EXIT_USAGE)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=norway)
+        _fail(f"{option} takes a date (2026-11-22) or a time (2026-11-22T12:00:00+01:00), not {text!r}", EXIT_USAGE)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=NORWAY)
 
 
 def _print_json(value: Any) -> None:

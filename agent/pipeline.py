@@ -42,8 +42,9 @@ from agent.settings import Municipality
 from agent.timer import Keep, Timer
 from agent.verbs.plan import apply_plan
 from agent.verbs.source_decisions import confirm, delete_vanished
-from connectors.catalog import open_inbox, open_sender, open_source
+from connectors.catalog import open_inbox, open_sender
 from connectors.inbox import Inbox
+from connectors.shared_source import Sources
 from connectors.source import SourceError, SourceUnavailable
 
 PROTECTION_THREADS: Final = 2
@@ -58,7 +59,13 @@ class Pipeline:
     """A municipality's loops over its ledger. `run` ends after `stop`, when what was in flight is settled."""
 
     def __init__(
-        self, municipality: Municipality, ledger: Ledger, log: Log, *, clock: Callable[[], datetime] = _now
+        self,
+        municipality: Municipality,
+        ledger: Ledger,
+        log: Log,
+        sources: Sources,
+        *,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         settings = municipality.settings
         self._municipality = municipality
@@ -76,7 +83,7 @@ class Pipeline:
         self._intake = Intake(
             self._unit,
             ledger,
-            lambda position: open_source(settings.source.chosen, wanted(municipality), position),
+            lambda position: sources.open(settings.source.chosen, wanted(municipality), position),
             log,
             chained=self.dispatch.nudge,
             looked=self._timer.nudge,

@@ -11,14 +11,22 @@ from pydantic import Field, model_validator
 
 from connectors.folder import FolderSettings
 from connectors.inbox import Inbox
+from connectors.inspection import Observation
+from connectors.kafka_settings import KafkaDebeziumSettings
 from connectors.nhn_account import NhnAmqpSettings
 from connectors.outbox_table import OutboxTableSettings, OutboxTableSource
+from connectors.postgres_logical import PostgresLogicalSettings
+from connectors.preparation import Prepared, Wishes, select_grants
 from connectors.replay import ReplaySettings, ReplaySource
 from connectors.section import ConnectorSection
 from connectors.sender import Sender
 from connectors.source import Capture, Encoding, Kind, Position, Source
+from connectors.table_query import TableQuerySource
+from connectors.table_query_settings import TableQuerySettings
 
-SourceSettings = OutboxTableSettings | ReplaySettings
+SourceSettings = (
+    OutboxTableSettings | ReplaySettings | KafkaDebeziumSettings | PostgresLogicalSettings | TableQuerySettings
+)
 BusSettings = NhnAmqpSettings | FolderSettings
 
 
@@ -50,13 +58,29 @@ class SourceSection(ConnectorSection):
         default=None, description="A change log in the EPJ's database, written by triggers or by the EPJ itself."
     )
     replay: ReplaySettings | None = Field(default=None, description="Change events from a file.")
+    kafka_debezium: KafkaDebeziumSettings | None = Field(
+        default=None, description="Debezium's topics on a Kafka platform that is there already."
+    )
+    postgres_logical: PostgresLogicalSettings | None = Field(
+        default=None, description="PostgreSQL's own log, read by streaming replication."
+    )
+    table_query: TableQuerySettings | None = Field(
+        default=None, description="SELECT on the EPJ's tables or views, and nothing more."
+    )
     encodings: Encodings = Field(
         default=Encodings(), description="How numbers stand for dates and times, where no schema says it."
     )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        _require_one("outbox_table and replay", self.outbox_table, self.replay)
+        _require_one(
+            "outbox_table, replay, kafka_debezium, postgres_logical and table_query",
+            self.outbox_table,
+            self.replay,
+            self.kafka_debezium,
+            self.postgres_logical,
+            self.table_query,
+        )
         return self
 
     @property
@@ -66,6 +90,12 @@ class SourceSection(ConnectorSection):
             return self.outbox_table
         if self.replay is not None:
             return self.replay
+        if self.kafka_debezium is not None:
+            return self.kafka_debezium
+        if self.postgres_logical is not None:
+            return self.postgres_logical
+        if self.table_query is not None:
+            return self.table_query
         raise ValueError("no source")
 
 
@@ -99,6 +129,63 @@ def open_source(settings: SourceSettings, capture: Capture, position: Position |
             return OutboxTableSource(settings, capture, position)
         case ReplaySettings():
             return ReplaySource(settings, capture, position)
+        case KafkaDebeziumSettings():
+            from connectors.kafka_debezium import KafkaDebeziumSource
+
+            return KafkaDebeziumSource(settings, capture, position)
+        case PostgresLogicalSettings():
+            from connectors.postgres_source import PostgresLogicalSource
+
+            return PostgresLogicalSource(settings, capture, position)
+        case TableQuerySettings():
+            return TableQuerySource(settings, capture, position)
+        case _:
+            assert_never(settings)
+
+
+async def inspect_source(
+    settings: SourceSettings, capture: Capture, position: Position | None
+) -> tuple[Observation, ...]:
+    """How the live source stands, against the stored position. Changes nothing there, disturbs no reader, never raises
+    a SourceError, and is bounded.
+    """
+    match settings:
+        case OutboxTableSettings() | ReplaySettings() | TableQuerySettings():
+            from connectors.opening import inspect_by_opening
+
+            return await inspect_by_opening(lambda: open_source(settings, capture, position), position)
+        case KafkaDebeziumSettings():
+            from connectors.kafka_inspection import inspect_kafka
+
+            return await inspect_kafka(settings, capture, position)
+        case PostgresLogicalSettings():
+            from connectors.postgres_inspection import inspect
+
+            return await inspect(settings, capture, position)
+        case _:
+            assert_never(settings)
+
+
+async def plan_source(settings: SourceSettings, capture: Capture, wishes: Wishes) -> Prepared:
+    """What the source's database still needs before the first start. Raises a SourceError where it must not be done."""
+    match settings:
+        case OutboxTableSettings():
+            advice = "The change log itself is the EPJ's: its columns are in docs/operations.md, 'The change log'."
+            grants = select_grants([settings.table], wishes.role) if settings.sqlite_file is None else ()
+            return Prepared(grants, advice)
+        case ReplaySettings():
+            return Prepared((), "A file needs no preparation.")
+        case TableQuerySettings():
+            if settings.sqlite_file is not None:
+                return Prepared((), "A SQLite file needs no rights but those of the file.")
+            return Prepared(select_grants([table.name_in_source for table in capture.tables], wishes.role))
+        case KafkaDebeziumSettings():
+            advice = "Debezium and its database are prepared by their owners: see deploy/debezium/README.md."
+            return Prepared((), advice)
+        case PostgresLogicalSettings():
+            from connectors.postgres_preparation import prepare
+
+            return await prepare(settings, capture, wishes)
         case _:
             assert_never(settings)
 

@@ -11,6 +11,7 @@ from agent.demo.bus import Bus
 from agent.demo.certificates import server_tls
 from agent.demo.register import Register, Script
 from agent.demo.register_service import KnownSender, RegisterKeys, RegisterService
+from agent.demo.sources import LiveEpj
 from agent.demo.world import (
     ERROR_QUEUE,
     EXCHANGE,
@@ -29,6 +30,7 @@ from agent.observe.logs import get
 from agent.settings import Municipality, load
 from connectors.nhn_account import NhnAmqpSettings
 from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
+from connectors.shared_source import Sources
 
 SCRIPT: Final = Script(refused=frozenset({4, 40, 75}), twice=frozenset({7}), late_s={9: 1.0})
 """What the register does for show. Numbers of messages in order: the first refusal falls in the first load."""
@@ -50,19 +52,23 @@ class Stage:
 
 
 @asynccontextmanager
-async def on_stage(places: Places, keys: Keys) -> AsyncIterator[Stage]:
-    """Start the bus, the register and the agent over the files of `places`; stop them at the end, bounded."""
+async def on_stage(places: Places, keys: Keys, epj: LiveEpj) -> AsyncIterator[Stage]:
+    """Start the bus, the register and the agent over the files of `places`; stop them at the end, bounded.
+
+    The EPJ is made ready for the agent before that starts.
+    """
     server = write_keys(places, keys)
     queues = (QUEUE, ERROR_QUEUE, REGISTER_QUEUE, REGISTER_ERROR_QUEUE)
     async with Bus(queues, {USER: keys.password}, exchange=EXCHANGE, tls=server_tls(server)) as bus:
-        municipality = _municipality(places, bus.port)
+        municipality = _municipality(places, bus.port, epj.section)
         register = Register(SCRIPT)
         account = municipality.settings.bus.chosen
         if not isinstance(account, NhnAmqpSettings):
             raise TypeError("the demo's municipality sends over the AMQP bus")
+        await epj.prepare(municipality)
         stop = asyncio.Event()
         async with _running(_register_service(register, keys, account).run()):
-            agent = asyncio.create_task(supervise(municipality, get(municipality=municipality.unit), stop))
+            agent = asyncio.create_task(supervise(municipality, get(municipality=municipality.unit), stop, Sources()))
             try:
                 yield Stage(places, municipality, bus, register, stop, agent)
             finally:
@@ -73,8 +79,8 @@ async def on_stage(places: Places, keys: Keys) -> AsyncIterator[Stage]:
                     await agent
 
 
-def _municipality(places: Places, port: int) -> Municipality:
-    loaded = load([write_municipality(places, port)], look_at_files=True)
+def _municipality(places: Places, port: int, source: str) -> Municipality:
+    loaded = load([write_municipality(places, port, source)], look_at_files=True)
     if loaded.faults:
         raise RuntimeError("; ".join(map(str, loaded.faults)))  # a fault of the program: the file is our own
     return loaded.municipalities[0]

@@ -10,11 +10,12 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from agent.demo.epj import apply_step, apply_steps, create_tables, last_logged, open_sqlite, picture
+from agent.demo.epj import apply_step, apply_steps, picture
 from agent.demo.expected import DEMO_SERVICE_TYPES, Rules
 from agent.demo.histories import Histories
 from agent.demo.outcome import Outcome
 from agent.demo.reconciliation import Reconciliation, reconcile
+from agent.demo.sources import LiveEpj, OpenEpj
 from agent.demo.stage import Stage, on_stage
 from agent.demo.step import Step, paced, registered_now
 from agent.demo.view import Snapshot, View
@@ -50,33 +51,32 @@ class _Told:
         return asyncio.get_running_loop().time() - self.began_at
 
 
-async def tell_story(places: Places, *, seconds: int, seed: int, view: View) -> Outcome:
-    """Play the demo in a folder; what came of it. Everything that was started has stopped when it returns."""
-    so_far = _Told(asyncio.get_running_loop().time())
+async def tell_story(places: Places, open_epj: OpenEpj, *, seconds: int, seed: int, view: View) -> Outcome:
+    """Play the demo in a folder; what came of it. Everything that was started has stopped when it returns.
+
+    The seconds count from when all of it is there: starting real servers takes as long as it takes.
+    """
     view.say("Making keys and certificates (RSA 3072) ...")
     keys = await asyncio.to_thread(make_keys, datetime.now(UTC))
-    engine = await asyncio.to_thread(_new_epj, places)
-    try:
-        async with on_stage(places, keys) as stage:
-            view.say(f"A bus with TLS listens on 127.0.0.1:{stage.bus.port}; the register and the agent are on it.")
-            return await _on_stage(stage, engine, so_far, seconds=seconds, seed=seed, view=view)
-    finally:
-        engine.dispose()
+    async with open_epj(places, view.say) as epj, on_stage(places, keys, epj) as stage:
+        so_far = _Told(asyncio.get_running_loop().time())
+        view.say(f"A bus with TLS listens on 127.0.0.1:{stage.bus.port}; the register and the agent are on it.")
+        return await _on_stage(stage, epj, so_far, seconds=seconds, seed=seed, view=view)
 
 
-async def _on_stage(stage: Stage, engine: Engine, so_far: _Told, *, seconds: int, seed: int, view: View) -> Outcome:
+async def _on_stage(stage: Stage, epj: LiveEpj, so_far: _Told, *, seconds: int, seed: int, view: View) -> Outcome:
     def looked(status: Status) -> None:
         view.show(_snapshot(stage, so_far, status, seconds))
 
     backlog, live, gap_s = _steps(seed, seconds)
     async with _watching(Watch(stage.municipality, view.say, looked)) as watch:
-        unfinished = await _first_load(stage, engine, watch, so_far, backlog, view)
+        unfinished = await _first_load(stage, epj, watch, so_far, backlog, view)
         if not unfinished:
             until = so_far.began_at + seconds * (1 - _STOPS_EARLY_SHARE)
-            await _live(engine, so_far, live, gap_s, until)
-            unfinished = await _drain(engine, watch, view)
+            await _live(epj.engine, so_far, live, gap_s, until)
+            unfinished = await _drain(epj, watch, view)
         looked(watch.status)
-    result = await asyncio.to_thread(_reconciled, stage, engine)
+    result = await asyncio.to_thread(_reconciled, stage, epj.engine)
     return Outcome(
         seed=seed,
         seconds=so_far.elapsed_s(),
@@ -104,20 +104,14 @@ def _steps(seed: int, seconds: int) -> tuple[list[Step], list[Step], float]:
     return backlog, live, live_s / max(1, len(live))
 
 
-def _new_epj(places: Places) -> Engine:
-    engine = open_sqlite(places.epj)
-    create_tables(engine)
-    return engine
-
-
 async def _first_load(
-    stage: Stage, engine: Engine, watch: Watch, so_far: _Told, backlog: Sequence[Step], view: View
+    stage: Stage, epj: LiveEpj, watch: Watch, so_far: _Told, backlog: Sequence[Step], view: View
 ) -> str:
     """The EPJ as it stood, behind a closed gate; the plan; apply. Why it came to nothing, else empty."""
-    so_far.changes = await asyncio.to_thread(apply_steps, engine, backlog)
-    last = await asyncio.to_thread(last_logged, engine)
+    so_far.changes = await asyncio.to_thread(apply_steps, epj.engine, backlog)
+    has_read = await asyncio.to_thread(epj.written)
     view.say(f"The EPJ holds {so_far.changes} transactions of care histories. The agent reads them: a first load.")
-    if not await watch.until(lambda status: _has_read(status, last), timeout_s=_FIRST_LOAD_TIMEOUT_S):
+    if not await watch.until(has_read, timeout_s=_FIRST_LOAD_TIMEOUT_S):
         return "the first load was not read in time: look at agent.log with --keep"
     file = stage.municipality.file
     view.say(f"Nothing goes out before a person has seen what would: kpr-agent plan {file}")
@@ -149,18 +143,13 @@ async def _live(engine: Engine, so_far: _Told, live: Sequence[Step], gap_s: floa
         so_far.notes.append(step.note)
 
 
-async def _drain(engine: Engine, watch: Watch, view: View) -> str:
+async def _drain(epj: LiveEpj, watch: Watch, view: View) -> str:
     """Wait until everything written is read, sent and receipted. Why it was not in time, else empty."""
-    last = await asyncio.to_thread(last_logged, engine)
+    has_read = await asyncio.to_thread(epj.written)
     view.say("The EPJ rests now. What is on its way is waited for.")
-    if await watch.until(lambda status: _has_read(status, last) and _is_quiet(status), timeout_s=_DRAIN_TIMEOUT_S):
+    if await watch.until(lambda status: has_read(status) and _is_quiet(status), timeout_s=_DRAIN_TIMEOUT_S):
         return ""
     return f"something was still on its way after {_DRAIN_TIMEOUT_S:.0f} s"
-
-
-def _has_read(status: Status, last: int) -> bool:
-    """Whether the agent has booked the change log up to that key. SQLite has one writer: keys come in order."""
-    return status["position"] is not None and status["position"]["high"][0] >= last
 
 
 def _is_quiet(status: Status) -> bool:

@@ -30,6 +30,17 @@ REGISTER_ERROR_QUEUE: Final = f"{REGISTER_HER_ID}_error"
 FICTITIOUS_NAMES: Final = ("Donald Duck",)
 CUT_OFF: Final = date(2021, 1, 1)
 
+EMBEDDED_SOURCE: Final = f"""\
+source:
+  outbox_table:
+    sqlite_file: epj.db
+    table: {LOG_TABLE}
+    columns: {{{", ".join(f"{name}: {column}" for name, column in LOG_COLUMNS.items())}}}
+    poll_s: 0.2
+    longest_transaction_s: 0.5       # SQLite has one writer: no key comes late
+"""
+"""The source section for an EPJ in a SQLite file of the folder, with its change log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -87,7 +98,7 @@ def make_keys(at: datetime) -> Keys:
 
 def write_keys(places: Places, keys: Keys) -> WrittenFiles:
     """Write what the agent needs into the secrets folder, mode 0700; where the bus's own certificate was written."""
-    places.secrets.mkdir(mode=0o700)
+    places.secrets.mkdir(mode=0o700, exist_ok=True)
     write(keys.signing, places.secrets, "signing")
     write(keys.decryption, places.secrets, "decryption")
     for name, issued in (
@@ -96,28 +107,28 @@ def write_keys(places: Places, keys: Keys) -> WrittenFiles:
         ("authority", keys.authority),
     ):
         write(issued, places.secrets, name).key.unlink()  # the agent has their certificates, never their keys
-    _write_secret(places.secrets / "bus-user", USER)
-    _write_secret(places.secrets / "bus-password", keys.password)
+    write_secret(places.secrets / "bus-user", USER)
+    write_secret(places.secrets / "bus-password", keys.password)
     LedgerKey.generate_file(places.secrets / "ledger.key")
     return write(keys.server, places.secrets, "bus")
 
 
-def write_municipality(places: Places, port: int) -> Path:
-    """The municipality's file, beside a copy of its mapping; `port`: the bus's on 127.0.0.1."""
+def write_municipality(places: Places, port: int, source: str = EMBEDDED_SOURCE) -> Path:
+    """The municipality's file, beside a copy of its mapping; `port`: the bus's on 127.0.0.1; `source`: that section."""
     shutil.copyfile(MAPPING, places.folder / "mapping.yaml")
-    places.municipality.write_text(_municipality(port), encoding="utf-8")
+    places.municipality.write_text(_municipality(port, source), encoding="utf-8")
     return places.municipality
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
+    """A file for its owner alone."""
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
 
 
-def _municipality(port: int) -> str:
+def _municipality(port: int, source: str) -> str:
     types = "\n".join(f'    {local}: "{code}"' if code else f"    {local}: none"
                       for local, code in DEMO_SERVICE_TYPES.items())  # fmt: skip
-    columns = "\n".join(f"      {name}: {column}" for name, column in LOG_COLUMNS.items())
     names = ", ".join(f'"{name}"' for name in FICTITIOUS_NAMES)
     return f"""\
 # The demo's municipality. It is made up; so are its numbers and its people.
@@ -137,15 +148,7 @@ epj:
   service_types:
 {types}
 
-source:
-  outbox_table:
-    sqlite_file: epj.db
-    table: {LOG_TABLE}
-    columns:
-{columns}
-    poll_s: 0.2
-    longest_transaction_s: 0.5       # SQLite has one writer: no key comes late
-
+{source}
 bus:
   nhn_amqp:
     url: amqps://127.0.0.1:{port}

@@ -8,7 +8,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import sqlalchemy as sa
 
+from agent.demo.epj_schema import LOG_TABLE
 from agent.demo.register import Script
 from tests.e2e.embedded import SECOND_HER_ID, Daemon, Place, Town, a_town, histories, until
 
@@ -93,6 +95,33 @@ async def test_a_negative_receipt_halts_the_chain_until_a_person_sends_again(tmp
         assert agrees(town, place)
         assert "nothing to send again" in json.loads(await town.verb("resend", place.file, "--json", code=1))["error"]
         assert await daemon.terminated() == 0
+
+
+async def test_an_emptied_table_waits_until_a_person_has_confirmed_it(town: Town) -> None:
+    place = town.add()
+    daemon = await first_load(town, place)
+    await town.done(place)
+    before = town.register.notifications
+    with place.engine.begin() as connection:
+        pauses = connection.scalar(sa.text("SELECT count(*) FROM pause"))
+        connection.execute(sa.text(f"INSERT INTO {LOG_TABLE} (tabell, operasjon) VALUES ('public.pause', 'T')"))
+        connection.execute(sa.text("DELETE FROM pause"))  # logged behind it, row by row: it says nothing new
+    assert pauses
+    alarm = await daemon.logged("source_trouble")
+    assert (alarm["level"], alarm["error_code"]) == ("alarm", "KPR-105")
+    assert "source confirm" in alarm["repair"]
+    [status] = json.loads(await town.verb("status", place.file, "--json"))
+    assert status["held_deletion"] == f"public.pause was emptied (TRUNCATE) and had {pauses} rows"
+    assert "source confirm" in await town.verb("status", place.file)
+    assert town.register.notifications == before
+
+    confirmed = json.loads(await town.verb("source", "confirm", place.file, "--json"))
+    assert confirmed == {"confirmed": True, "text": status["held_deletion"]}
+    await town.done(place)
+    assert town.register.notifications > before
+    assert agrees(town, place)
+    await town.verb("source", "confirm", place.file, code=1)  # there is nothing left to confirm
+    assert await daemon.terminated() == 0
 
 
 async def test_a_second_daemon_is_told_that_the_ledger_is_taken_and_harms_nothing(town: Town) -> None:
