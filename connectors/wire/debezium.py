@@ -46,11 +46,17 @@ class _Event:
 
 
 class DebeziumReader:
-    """Reads records of any topic for one capture. Holds no state between records."""
+    """Reads records of any topic for one capture. Holds no state between records.
 
-    def __init__(self, capture: Capture, *, largest_record_bytes: int = LARGEST_DOCUMENT_BYTES) -> None:
+    `epoch` comes before that of every version: what is newer is only comparable within it.
+    """
+
+    def __init__(
+        self, capture: Capture, *, largest_record_bytes: int = LARGEST_DOCUMENT_BYTES, epoch: str = ""
+    ) -> None:
         self._tables: Final = CapturedTables(capture)
         self._largest_bytes: Final = largest_record_bytes
+        self._epoch: Final = epoch
 
     def read(self, topic: str | None, key: object, value: object, *, place: str, raw: bytes) -> Record:
         """The record: a Change of a wanted table, Ignored or Unreadable; never raises for what a record holds.
@@ -84,7 +90,7 @@ class DebeziumReader:
         if table is None:
             return Ignored("a row of another table")
         key_schema, key = _unwrapped(key)
-        return _change(table, event, key, semantics_of(key_schema))
+        return _change(table, event, key, semantics_of(key_schema), self._epoch)
 
 
 def _unwrapped(document: object) -> tuple[object, object]:
@@ -190,7 +196,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _change(table: CapturedTable, event: _Event, key: object, key_semantics: Semantics | None) -> Change:
+def _change(table: CapturedTable, event: _Event, key: object, key_semantics: Semantics | None, epoch: str) -> Change:
     operation = _OPERATIONS.get(event.operation)
     if operation is None:
         raise _NotReadable("an operation that is not known")
@@ -207,7 +213,7 @@ def _change(table: CapturedTable, event: _Event, key: object, key_semantics: Sem
         operation=operation,
         key=found,
         row=row,
-        version=version_of(event.connector, event.source),
+        version=version_of(event.connector, event.source, epoch),
         committed_at=_committed_at(event.source),
         snapshot=event.operation == "r" or is_snapshot(event.source),
     )

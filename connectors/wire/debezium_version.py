@@ -8,14 +8,21 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from connectors.source import Version
+from connectors.source import Mark, Version
 
 Order = tuple[int, ...]
 _NO_LSN: Final[Order] = (0, 0, 0)
 _SNAPSHOT_WORDS: Final = frozenset(
     {"true", "first", "first_in_data_collection", "last", "last_in_data_collection", "incremental"}
 )
-_HEX_LSN: Final = re.compile(r"([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,8})")
+_MARKS: Final[Mapping[str, Mark]] = {
+    "first": Mark.BEGIN,
+    "first_in_data_collection": Mark.BEGIN,
+    "true": Mark.INSIDE,
+    "last_in_data_collection": Mark.END,
+    "last": Mark.END,
+}
+_HEX_LSN: Final = re.compile(r"([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,16})")  # Db2 has 16 bytes
 _TRAILING_NUMBER: Final = re.compile(r"([0-9]{1,18})$", re.ASCII)
 _REDO_RECORD: Final = re.compile(r"(?:0x)?([0-9a-fA-F]{1,16})\.([0-9a-fA-F]{1,16})\.([0-9a-fA-F]{1,8})")
 
@@ -26,8 +33,14 @@ def is_snapshot(source: Mapping[str, object]) -> bool:
     return mark is True or (isinstance(mark, str) and mark.lower() in _SNAPSHOT_WORDS)
 
 
-def version_of(connector: str, source: Mapping[str, object]) -> Version | None:
-    """The version within the epoch "connector:database"; None where the source gives no order (incremental rows)."""
+def scan_mark(source: object) -> Mark | None:
+    """Where a row stands in its table's snapshot; None for a row that is in none, or in an incremental one."""
+    word = source.get("snapshot") if isinstance(source, dict) else None
+    return _MARKS.get(word) if isinstance(word, str) else None
+
+
+def version_of(connector: str, source: Mapping[str, object], epoch: str = "") -> Version | None:
+    """The version within "connector:database" behind `epoch`; None where there is no order (incremental rows)."""
     if source.get("snapshot") == "incremental":
         return None
     order_of = _ORDERS.get(connector)
@@ -35,7 +48,7 @@ def version_of(connector: str, source: Mapping[str, object]) -> Version | None:
     if order is None:
         return None
     database = source.get("db")
-    return Version(f"{connector}:{database if isinstance(database, str) else ''}", order)
+    return Version(f"{epoch}{connector}:{database if isinstance(database, str) else ''}", order)
 
 
 def _postgresql(source: Mapping[str, object]) -> Order | None:
