@@ -49,6 +49,11 @@ class Postgres:
             [*command, "-d", self.database_url(database), "-c", statement], limit_s=60, why="psql"
         ).strip()
 
+    def run_file(self, script: Path, database: str) -> None:
+        """Run a file of statements through psql, as a person does; the first error ends it."""
+        command = [str(self._programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.database_url(database)]
+        places.run([*command, "-f", str(script)], limit_s=60, why=f"psql -f {script.name}")
+
     @cached_property
     def version(self) -> str:
         return self.sql("show server_version").split()[0]
