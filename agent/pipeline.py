@@ -8,7 +8,7 @@ process has taken, or that is damaged, ends the pipeline.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -30,7 +30,7 @@ from agent.dispatch.loop import Dispatch
 from agent.dispatch.resend import ResendRefused, resend
 from agent.domain.delivery import Pace
 from agent.examine import notice_rules
-from agent.intake.loop import Ended, Intake
+from agent.intake.loop import TROUBLE, Ended, Intake
 from agent.ledger.errors import LedgerError, LedgerUnavailable
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
@@ -197,6 +197,7 @@ class Pipeline:
                 tell = self._log.info if pace is Pace.QUICK and failures < _ALARM_AFTER_FAILURES else self._log.alarm
                 # a source's text and repair quote no row (connectors/source.py)
                 tell("source_trouble", error=error, reason=str(error), repair=error.repair, attempt=failures + 1)
+                await self._note_trouble(error)
             except LedgerUnavailable as error:
                 pace = Pace.QUICK
                 self._log.alarm("ledger_unavailable", error=error, loop=name)
@@ -213,6 +214,12 @@ class Pipeline:
             quiet = (self._clock() - began_at).total_seconds() > 60
             failures = 1 if quiet else failures + 1
             await self._rest(self._retries.wait_s(pace, failures), again=name == "intake")
+
+    async def _note_trouble(self, error: SourceError) -> None:
+        """So that `status` tells what stands in the way, and what to do."""
+        text = f"{error} ({error.code})" + (f"; to do: {error.repair}" if error.repair else "")
+        with suppress(LedgerUnavailable):
+            await self._ledger.run(lambda tx: tx.set_note(TROUBLE, text))
 
     async def _rest(self, seconds: float, *, again: bool) -> None:
         """Wait before a loop runs again; shorter where the daemon stops, or a person has decided about the source."""

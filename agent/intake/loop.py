@@ -22,6 +22,10 @@ IDLE_BOOKING_EVERY: Final = timedelta(seconds=10)
 """How often the progress of a source that says nothing new is written down."""
 
 
+TROUBLE: Final = "source: trouble"
+"""The note that says why reading stands still, with the error's code and repair; away while it does not."""
+
+
 class IntakeLedger(Protocol):
     """The ledger as intake sees it."""
 
@@ -59,6 +63,7 @@ class Intake:
                     "another database answers than the one whose changes were booked",
                     repair="point the source at the database it was, or start a new incarnation (docs/operations.md)",
                 )
+            await self.ledger.run(lambda tx: tx.set_note(TROUBLE, None))
             self.log.info("source_open", incarnation=incarnation)
             await self._book_all(source)
         raise Ended

@@ -61,6 +61,8 @@ def status_lines(found: Sequence[dict[str, Any]]) -> list[str]:
             below.append(f"{name}: the gate is closed: {one['gate']} (kpr-agent plan, then apply)")
         if one["held_deletion"]:
             below.append(f"{name}: reading waits: {one['held_deletion']} (kpr-agent source confirm, or mend the EPJ)")
+        elif one["source_trouble"]:
+            below.append(f"{name}: reading stands still: {one['source_trouble']}")
         if one["halted"]:
             below.append(f"{name}: sending has halted at a refused message (mend the cause, then kpr-agent resend)")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -7,6 +7,7 @@ from agent.composition import reporting_unit
 from agent.domain.delivery import HALTING, UNANSWERED, State
 from agent.examine import TRIPPED, gate_reason
 from agent.intake.deletions import HELD
+from agent.intake.loop import TROUBLE
 from agent.ledger.errors import LedgerError
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
@@ -43,6 +44,7 @@ def _state(tx: LedgerTransaction, unit: ReportingUnit, now: datetime, overdue_be
         "seen_through": found.seen_through.isoformat() if found.seen_through is not None else None,
         "gate": reason.value if reason is not None else "open",
         "gate_detail": found.notes.get(TRIPPED),
+        "source_trouble": found.notes.get(TROUBLE),
         "held_deletion": found.notes.get(HELD),
         "due": found.due,
         "planned": found.planned,

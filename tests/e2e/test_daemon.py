@@ -112,6 +112,7 @@ async def test_an_emptied_table_waits_until_a_person_has_confirmed_it(town: Town
     assert "source confirm" in alarm["repair"]
     [status] = json.loads(await town.verb("status", place.file, "--json"))
     assert status["held_deletion"] == f"public.pause was emptied (TRUNCATE) and had {pauses} rows"
+    assert "KPR-105" in status["source_trouble"]
     assert "source confirm" in await town.verb("status", place.file)
     assert town.register.notifications == before
 
@@ -121,6 +122,7 @@ async def test_an_emptied_table_waits_until_a_person_has_confirmed_it(town: Town
     assert town.register.notifications > before
     assert agrees(town, place)
     await town.verb("source", "confirm", place.file, code=1)  # there is nothing left to confirm
+    assert place.status()["source_trouble"] is None
     assert await daemon.terminated() == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -131,6 +132,24 @@ def test_the_example_writes_the_defaults_that_it_calls_defaults(tmp_path: Path) 
     assert example.settings.bus.nhn_amqp.model_dump(include=tuning) == bare.settings.bus.nhn_amqp.model_dump(
         include=tuning
     )
+
+
+@pytest.mark.parametrize("kind", ["postgres_logical", "kafka_debezium", "table_query", "replay"])
+def test_the_sources_that_the_example_comments_out_are_good_too(tmp_path: Path, kind: str) -> None:
+    text = (ROOT / "config" / "example.yaml").read_text(encoding="utf-8")
+    before, _, source = text.partition("\nsource:")
+    source, _, after = source.partition("\nbus:")
+    block = re.search(rf"^  # {kind}:.*\n(?:  #   .*\n)*", source, re.MULTILINE)
+    assert block is not None
+    folder = tmp_path / "config"
+    folder.mkdir()
+    shutil.copytree(ROOT / "config" / "epj", folder / "epj")
+    file = folder / "example.yaml"
+    chosen = re.sub(r"^  # ", "  ", block[0], flags=re.MULTILINE)
+    file.write_text(f"{before}\nsource:\n{chosen}\nbus:{after}", encoding="utf-8")
+    loaded = load([file])
+    assert loaded.faults == ()
+    assert loaded.municipalities[0].settings.source.chosen.__class__.__name__.casefold().startswith(kind.replace("_", ""))
 
 
 def test_the_ways_that_the_example_comments_out_are_good_too(tmp_path: Path) -> None:
