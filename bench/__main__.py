@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,12 @@ WHAT = {
     "resources": "memory, processor time, process start to first message",
     "faults": "kill -9 in mid-drain; the queue absent, deleted, unbound",
     "dry-run": "changes a second, with a profile",
+    "postgres": "postgres_logical against pg_recvlogical; commit to ledger committed at 50 changes/s",
+    "kafka": "kafka_debezium against aiokafka doing nothing",
+    "intake": "intake as a whole, for each source, with profiles",
 }
+OVER_THE_BUS = {"throughput", "latency", "resources", "faults"}
+OVER_SOURCES = {"postgres", "kafka", "intake"}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -36,10 +42,14 @@ class Size:
     fault_messages: int
     kills: int
     dry_services: int
+    log_changes: int
+    log_latency_s: int
+    topic_records: int
+    intake_services: int
 
 
-FULL = Size(1000, 3, 30, 3000, 7, 1500, 5, 3000)
-QUICK = Size(200, 1, 10, 400, 5, 300, 3, 600)
+FULL = Size(1000, 3, 30, 3000, 7, 1500, 5, 3000, 200_000, 30, 100_000, 1000)
+QUICK = Size(200, 1, 10, 400, 5, 300, 3, 600, 20_000, 5, 20_000, 150)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,13 +74,58 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _measure(folder: Path, chosen: Sequence[str], size: Size, where: dict[str, Any]) -> list[Section]:
     sections: list[Section] = []
-    if set(chosen) - {"dry-run"}:
+    if OVER_THE_BUS & set(chosen):
         sections += await _over_the_bus(folder, chosen, size, where)
     if "dry-run" in chosen:
         from bench import drying
 
         sections.append(await asyncio.to_thread(drying.measure, folder, services=size.dry_services, rounds=size.rounds))
+    if OVER_SOURCES & set(chosen):
+        sections += await _over_sources(folder, chosen, size, where)
     return sections
+
+
+async def _over_sources(folder: Path, chosen: Sequence[str], size: Size, where: dict[str, Any]) -> list[Section]:
+    from bench import kafka_topics, postgres_log, whole_intake
+    from tests.services import kafka, postgres
+
+    database, platform = postgres(), kafka()
+    sections: list[Section] = []
+    with ExitStack() as servers:
+        if {"postgres", "intake"} & set(chosen):
+            servers.enter_context(_running(database))
+            where["database"] = f"PostgreSQL {database.version}, on this machine"
+        if {"kafka", "intake"} & set(chosen):
+            servers.enter_context(_running(platform))
+            where["platform"] = f"Apache Kafka {platform.version}, one node, on this machine"
+        if "postgres" in chosen:
+            sections += await postgres_log.measure(
+                folder, database, changes=size.log_changes, rounds=size.rounds, latency_s=size.log_latency_s
+            )
+        if "kafka" in chosen:
+            sections += await kafka_topics.measure(folder, platform, records=size.topic_records, rounds=size.rounds)
+        if "intake" in chosen:
+            sections += await whole_intake.measure(
+                folder, database, platform, services=size.intake_services, rounds=size.rounds
+            )
+    return sections
+
+
+@contextmanager
+def _running(server: Any) -> Iterator[None]:
+    """While a test server runs; it is stopped at the end unless it was running before."""
+    from tests.services import ServerMissing
+
+    was_running = server.running()
+    try:
+        server.start()
+    except ServerMissing as error:
+        sys.exit(str(error))
+    try:
+        yield
+    finally:
+        if not was_running:
+            server.stop()
 
 
 async def _over_the_bus(folder: Path, chosen: Sequence[str], size: Size, where: dict[str, Any]) -> list[Section]:
