@@ -64,7 +64,8 @@ async def supervise(municipality: Municipality, log: Log, stop: asyncio.Event, s
             log.alarm("municipality_failed", error=error)
         if not stop.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _AGAIN_AFTER_S)
+                async with asyncio.timeout(_AGAIN_AFTER_S):
+                    await stop.wait()
 
 
 async def _run_once(municipality: Municipality, log: Log, stop: asyncio.Event, sources: Sources) -> None:

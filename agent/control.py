@@ -15,6 +15,7 @@ import orjson
 
 MAX_LINE_BYTES: Final = 1024 * 1024
 ANSWER_TIMEOUT_S: Final = 600.0
+_LINE_TIMEOUT_S: Final = 10.0
 _LONGEST_PATH: Final = 107  # sockaddr_un on Linux
 
 Request = dict[str, Any]
@@ -44,13 +45,15 @@ async def listening(path: Path, handle: Callable[[Request], Awaitable[Answer]]) 
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), 10)
+            async with asyncio.timeout(_LINE_TIMEOUT_S):
+                line = await reader.readline()
             answer = await handle(orjson.loads(line))
         except (TimeoutError, ValueError, ConnectionError) as error:
             answer = {"error": f"the request could not be read ({type(error).__name__})"}
         with suppress(ConnectionError, TimeoutError):
             writer.write(orjson.dumps(answer) + b"\n")
-            await asyncio.wait_for(writer.drain(), 10)
+            async with asyncio.timeout(_LINE_TIMEOUT_S):
+                await writer.drain()
         writer.close()
 
     _remove_socket(path)
@@ -77,13 +80,16 @@ def _remove_socket(path: Path) -> None:
 async def ask(path: Path, request: Request) -> Answer:
     """The daemon's answer. Raises NobodyAnswers when none listens at `path`."""
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES), 10)
+        async with asyncio.timeout(_LINE_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
     except (OSError, TimeoutError):
         raise NobodyAnswers(f"no daemon answers at {path}") from None
     try:
         writer.write(orjson.dumps(request) + b"\n")
-        await asyncio.wait_for(writer.drain(), 10)
-        line = await asyncio.wait_for(reader.readline(), ANSWER_TIMEOUT_S)
+        async with asyncio.timeout(_LINE_TIMEOUT_S):
+            await writer.drain()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            line = await reader.readline()
     except (OSError, TimeoutError):
         raise NobodyAnswers(f"the daemon at {path} took the request and did not answer: look at its log") from None
     finally:

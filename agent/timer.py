@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
@@ -66,10 +67,9 @@ class Timer:
                 await self._examine(examine_planned)
             await self.overdue()
             await self._keep_house()
-            try:
-                await asyncio.wait_for(self._nudged.wait(), self.poll_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.poll_s):
+                    await self._nudged.wait()
 
     async def _tell_gate(self) -> None:
         reason = await self.ledger.run(lambda tx: gate_reason(tx, self.unit))

@@ -257,7 +257,8 @@ class ReplaySource:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), self._settings.read_timeout_s)
+            async with asyncio.timeout(self._settings.read_timeout_s):
+                return await asyncio.to_thread(work)
         except TimeoutError:
             raise SourceUnavailable(
                 f"the file did not answer in {self._settings.read_timeout_s} s", repair="check the disk it stands on"

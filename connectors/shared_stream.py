@@ -306,7 +306,8 @@ class SharedStream:
                 break
             member.room.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(member.room.wait(), max(may_s, 0.05) if others else None)
+                async with asyncio.timeout(max(may_s, 0.05) if others else None):
+                    await member.room.wait()
         member.held_s += self._clock() - began_at_s
 
     # -- those who cannot go on ---------------------------------------------------------------------------------------
@@ -351,7 +352,8 @@ class SharedStream:
                     stream = source.transactions()
                     stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined] # they are generators
                     with suppress(TimeoutError, StopAsyncIteration):
-                        await asyncio.wait_for(anext(stream), _PROBE_S)
+                        async with asyncio.timeout(_PROBE_S):
+                            await anext(stream)
             except (PositionLost, SourceChanged) as error:
                 troubles[number] = error
         for number, trouble in troubles.items():

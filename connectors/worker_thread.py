@@ -26,7 +26,8 @@ class WorkerThread:
         """What `work` returns or raises; TimeoutError after `timeout_s` (the thread goes on with it)."""
         future: Future[Result] = Future()
         self._work.put((work, future))
-        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.wrap_future(future)
 
     def stop(self) -> None:
         self._work.put(None)

@@ -52,10 +52,11 @@ def apply_change(tx: LedgerTransaction, unit: ReportingUnit, change: Change, now
     version = _version_here(tx, change.version)
     if _older(old, version):
         tx.mark_told(table.name, key)
-        return Applied(known=True)
+        return Applied(_touched_again(tx, unit, table, key, old, change), known=True)
     version = version if version is not None or old is None else old.version
     if change.operation is Operation.DELETE or not is_ours:
-        return delete_row(tx, unit, table, key, old, version, change.committed_at or now)
+        gone = delete_row(tx, unit, table, key, old, version, change.committed_at or now)
+        return replace(gone, services=_touched_again(tx, unit, table, key, old, change)) if gone.known else gone
     return _upsert(tx, unit, table, key, old, values, version, change, now)
 
 
@@ -103,7 +104,7 @@ def _upsert(
     for service in supersedes:
         tx.put_reported(service, replace(tx.reported(service) or Reported(service), superseded=True))
     if unchanged and defect is None and not supersedes:
-        return Applied(known=True)
+        return Applied(_touched_again(tx, unit, table, key, old, change), known=True)
     _remember_right_number(tx, unit, row)
     return Applied(_touched(tx, unit, table, key, known, merged), defective=defect is not None, cause=table.name)
 
@@ -261,6 +262,20 @@ def _touched(
     service = unit.mapping.service
     described = unit.mapping.tables[service.table]
     return tuple(sorted(touched, key=lambda one: sort_key(described, service.key, one)))
+
+
+def _touched_again(
+    tx: LedgerTransaction, unit: ReportingUnit, table: TableMapping, key: str, old: KeptRow | None, change: Change
+) -> tuple[str, ...]:
+    """The services of a row that says nothing new, while a transaction is open: none otherwise.
+
+    Its first parts may be known because reading was broken off behind them; their services are looked at in the same
+    place of the chain all the same. To look at one too many owes nothing.
+    """
+    if change.snapshot or not tx.open_transaction():
+        return ()
+    values = old.values if old is not None else {}
+    return _touched(tx, unit, table, key, values, values)
 
 
 def _own_services(unit: ReportingUnit, table: TableMapping, key: str, old: Values, new: Values) -> Iterable[str]:

@@ -73,7 +73,7 @@ def _of(semantics: Semantics | None, name: str) -> Semantic | None:
 
 
 class CapturedTables:
-    """The wanted tables by their names in the source: case-sensitive, as "schema.table" first, then as a bare "table"."""
+    """The wanted tables by their names in the source: case-sensitive, as "schema.table" first, then bare."""
 
     __slots__ = ("_by_name", "_last_parts")
 

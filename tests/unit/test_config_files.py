@@ -149,7 +149,8 @@ def test_the_sources_that_the_example_comments_out_are_good_too(tmp_path: Path, 
     file.write_text(f"{before}\nsource:\n{chosen}\nbus:{after}", encoding="utf-8")
     loaded = load([file])
     assert loaded.faults == ()
-    assert loaded.municipalities[0].settings.source.chosen.__class__.__name__.casefold().startswith(kind.replace("_", ""))
+    chosen_kind = type(loaded.municipalities[0].settings.source.chosen).__name__.casefold()
+    assert chosen_kind.startswith(kind.replace("_", ""))
 
 
 def test_the_ways_that_the_example_comments_out_are_good_too(tmp_path: Path) -> None:
