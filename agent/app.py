@@ -17,7 +17,7 @@ from agent.ledger.errors import LedgerBusy, LedgerError
 from agent.observe.logs import Log, get
 from agent.pipeline import Pipeline, open_ledger
 from agent.settings import EXIT_CONFIGURATION, Loaded, Municipality
-from connectors.shared_source import Sources
+from connectors.sharing.sources import Sources
 
 EXIT_OK: Final = 0
 _AGAIN_AFTER_S: Final = 30.0

@@ -44,7 +44,7 @@ from agent.verbs.plan import apply_plan
 from agent.verbs.source_decisions import confirm, delete_vanished
 from connectors.catalog import open_inbox, open_sender
 from connectors.inbox import Inbox
-from connectors.shared_source import Sources
+from connectors.sharing.sources import Sources
 from connectors.source import SourceError, SourceUnavailable
 
 PROTECTION_THREADS: Final = 2

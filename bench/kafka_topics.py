@@ -22,7 +22,7 @@ from bench import rooms
 from bench.reading import Stopwatch, Taken, decode, municipality
 from bench.report import Section, progress
 from bench.workload import histories
-from connectors.kafka_settings import KafkaDebeziumSettings
+from connectors.kafka_debezium.settings import KafkaDebeziumSettings
 from tests.services import Kafka
 from tests.services.topics import create_topic, delete_topics
 
@@ -99,7 +99,7 @@ async def _decode(of: Municipality, _prefix: str, _records: int) -> Taken:
 
 
 async def _do_nothing(of: Municipality, prefix: str, records: int) -> Taken:
-    """The same settings as connectors/kafka_consumer.py makes of ours."""
+    """The same settings as connectors/kafka_debezium/consumer.py makes of ours."""
     settings = of.settings.source.chosen
     if not isinstance(settings, KafkaDebeziumSettings):
         raise TypeError("the municipality has another source")

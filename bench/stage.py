@@ -25,7 +25,7 @@ from agent.ledger.ledger import Ledger
 from agent.pipeline import open_ledger
 from agent.settings import Municipality, load
 from connectors.inbox import Settlement
-from connectors.nhn_amqp import NhnAmqpInbox
+from connectors.nhn_amqp.bus import NhnAmqpInbox
 from tests.services import Broker
 from tests.services.far_end import FarEnd, account, encoded_message
 from tests.services.topology import REGISTER

@@ -24,7 +24,7 @@ from agent.protection.protector import Protector
 from agent.unit import ReportingUnit
 from bench.stage import QUEUE, Stage
 from connectors.catalog import open_source
-from connectors.nhn_amqp import NhnAmqpSender
+from connectors.nhn_amqp.bus import NhnAmqpSender
 from connectors.sender import Outgoing, Verdict
 from connectors.source import Transaction
 from tests.services.far_end import account

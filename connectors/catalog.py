@@ -12,17 +12,17 @@ from pydantic import Field, model_validator
 from connectors.folder import FolderSettings
 from connectors.inbox import Inbox
 from connectors.inspection import Observation
-from connectors.kafka_settings import KafkaDebeziumSettings
-from connectors.nhn_account import NhnAmqpSettings
-from connectors.outbox_table import OutboxTableSettings, OutboxTableSource
-from connectors.postgres_logical import PostgresLogicalSettings
+from connectors.kafka_debezium.settings import KafkaDebeziumSettings
+from connectors.nhn_amqp.account import NhnAmqpSettings
+from connectors.outbox_table.source import OutboxTableSettings, OutboxTableSource
+from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.preparation import Prepared, Wishes, select_grants
 from connectors.replay import ReplaySettings, ReplaySource
 from connectors.section import ConnectorSection
 from connectors.sender import Sender
 from connectors.source import Capture, Encoding, Kind, Position, Source
-from connectors.table_query import TableQuerySource
-from connectors.table_query_settings import TableQuerySettings
+from connectors.table_query.settings import TableQuerySettings
+from connectors.table_query.source import TableQuerySource
 
 SourceSettings = (
     OutboxTableSettings | ReplaySettings | KafkaDebeziumSettings | PostgresLogicalSettings | TableQuerySettings
@@ -130,11 +130,11 @@ def open_source(settings: SourceSettings, capture: Capture, position: Position |
         case ReplaySettings():
             return ReplaySource(settings, capture, position)
         case KafkaDebeziumSettings():
-            from connectors.kafka_debezium import KafkaDebeziumSource
+            from connectors.kafka_debezium.source import KafkaDebeziumSource
 
             return KafkaDebeziumSource(settings, capture, position)
         case PostgresLogicalSettings():
-            from connectors.postgres_source import PostgresLogicalSource
+            from connectors.postgres_logical.source import PostgresLogicalSource
 
             return PostgresLogicalSource(settings, capture, position)
         case TableQuerySettings():
@@ -155,11 +155,11 @@ async def inspect_source(
 
             return await inspect_by_opening(lambda: open_source(settings, capture, position), position)
         case KafkaDebeziumSettings():
-            from connectors.kafka_inspection import inspect_kafka
+            from connectors.kafka_debezium.inspection import inspect_kafka
 
             return await inspect_kafka(settings, capture, position)
         case PostgresLogicalSettings():
-            from connectors.postgres_inspection import inspect
+            from connectors.postgres_logical.inspection import inspect
 
             return await inspect(settings, capture, position)
         case _:
@@ -183,7 +183,7 @@ async def plan_source(settings: SourceSettings, capture: Capture, wishes: Wishes
             advice = "Debezium and its database are prepared by their owners: see deploy/debezium/README.md."
             return Prepared((), advice)
         case PostgresLogicalSettings():
-            from connectors.postgres_preparation import prepare
+            from connectors.postgres_logical.preparation import prepare
 
             return await prepare(settings, capture, wishes)
         case _:
@@ -194,7 +194,7 @@ def open_sender(settings: BusSettings, *, send_to_queue: str) -> Sender:
     """A sender of messages for one queue (the register's), not yet entered."""
     match settings:
         case NhnAmqpSettings():
-            from connectors.nhn_amqp import NhnAmqpSender
+            from connectors.nhn_amqp.bus import NhnAmqpSender
 
             return NhnAmqpSender(settings, send_to_queue=send_to_queue)
         case FolderSettings():
@@ -209,7 +209,7 @@ def open_inbox(settings: BusSettings, *, async_queue: str, error_queue: str) -> 
     """An inbox on our own two queues, not yet entered; None for a bus from which nothing comes back (a folder)."""
     match settings:
         case NhnAmqpSettings():
-            from connectors.nhn_amqp import NhnAmqpInbox
+            from connectors.nhn_amqp.bus import NhnAmqpInbox
 
             return NhnAmqpInbox(settings, async_queue=async_queue, error_queue=error_queue)
         case FolderSettings():

@@ -28,9 +28,9 @@ from agent.demo.world import (
 )
 from agent.observe.logs import get
 from agent.settings import Municipality, load
-from connectors.nhn_account import NhnAmqpSettings
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
-from connectors.shared_source import Sources
+from connectors.nhn_amqp.account import NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender
+from connectors.sharing.sources import Sources
 
 SCRIPT: Final = Script(refused=frozenset({4, 40, 75}), twice=frozenset({7}), late_s={9: 1.0})
 """What the register does for show. Numbers of messages in order: the first refusal falls in the first load."""

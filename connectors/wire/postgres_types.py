@@ -1,7 +1,7 @@
 """PostgreSQL's types: a value in text form -> what connectors.wire.values reads, and which kinds a type can carry.
 
 Built-in types have the same number in every database (pg_type.dat). What is not listed is text: enumerations,
-citext, varchar and the like. A session must write dates in ISO and moments in UTC (postgres_connection.py).
+citext, varchar and the like. A session must write dates in ISO and moments in UTC (connection.py).
 """
 
 from collections.abc import Callable, Mapping

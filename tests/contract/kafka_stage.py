@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 
-from connectors.kafka_connection import Brokers
-from connectors.kafka_debezium import KafkaDebeziumSettings, KafkaDebeziumSource
-from connectors.kafka_login import read_login
-from connectors.kafka_troubles import KafkaUnavailable
+from connectors.kafka_debezium.connection import Brokers
+from connectors.kafka_debezium.login import read_login
+from connectors.kafka_debezium.source import KafkaDebeziumSettings, KafkaDebeziumSource
+from connectors.kafka_debezium.troubles import KafkaUnavailable
 from connectors.source import Capture, Position
 from tests.contract.source_behaviour import CAPTURE, HISTORY, WANTED, Written
 from tests.services import topics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from connectors.outbox_table import OutboxTableSettings, OutboxTableSource
+from connectors.outbox_table.source import OutboxTableSettings, OutboxTableSource
 from connectors.source import Position
 from tests.contract.source_behaviour import CAPTURE, HISTORY, Written
 

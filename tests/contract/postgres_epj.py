@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 
 from connectors.inspection import Statement
-from connectors.postgres_logical import PostgresLogicalSettings
-from connectors.postgres_setup import apply, plan
+from connectors.postgres_logical.settings import PostgresLogicalSettings
+from connectors.postgres_logical.setup import apply, plan
 from connectors.source import Capture, Column, Kind, Table
 from tests.services import Postgres
 

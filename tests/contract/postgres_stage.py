@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from connectors.postgres_logical import PostgresLogicalSettings
-from connectors.postgres_source import PostgresLogicalSource
+from connectors.postgres_logical.settings import PostgresLogicalSettings
+from connectors.postgres_logical.source import PostgresLogicalSource
 from connectors.source import Capture, Position
 from tests.contract.source_behaviour import CAPTURE, HISTORY, PATIENCE_S, Written
 from tests.services import Postgres

@@ -23,8 +23,8 @@ from connectors.source import (
     Transaction,
     Unreadable,
 )
-from connectors.table_query import TableQuerySource
-from connectors.table_query_settings import QueriedTableSettings
+from connectors.table_query.settings import QueriedTableSettings
+from connectors.table_query.source import TableQuerySource
 from tests.contract.query_stage import FOUND_AS_BARE, QueryStage
 from tests.contract.source_behaviour import (
     AnySourceBehaviour,

@@ -10,9 +10,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from connectors.source import Capture, Position
-from connectors.table_query import TableQuerySource
-from connectors.table_query_settings import QueriedTableSettings, TableQuerySettings, WatermarkSettings
-from connectors.table_query_timetable import Clocks
+from connectors.table_query.settings import QueriedTableSettings, TableQuerySettings, WatermarkSettings
+from connectors.table_query.source import TableQuerySource
+from connectors.table_query.timetable import Clocks
 from tests.contract.source_behaviour import CAPTURE, WANTED, Written
 
 CREATE: Final = {

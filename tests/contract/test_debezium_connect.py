@@ -1,4 +1,4 @@
-"""deploy/debezium/postgresql.json and connectors/debezium_connect.py, on a real Kafka Connect, Kafka and PostgreSQL."""
+"""deploy/debezium/postgresql.json and connectors/kafka_debezium/connect.py, on a real Connect, Kafka and PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from connectors.debezium_connect import inspect_connect
 from connectors.inspection import Observation, Verdict
+from connectors.kafka_debezium.connect import inspect_connect
 from connectors.source import Capture, Change, Column, Infinity, Kind, Missing, Operation, Table, Value
 from connectors.wire.debezium import DebeziumReader
 from tests.services import Connect, Kafka, Postgres, places, topics

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from connectors.inspection import Verdict
-from connectors.kafka_debezium import KafkaDebeziumSource
-from connectors.kafka_inspection import inspect_kafka
-from connectors.kafka_troubles import (
+from connectors.kafka_debezium.inspection import inspect_kafka
+from connectors.kafka_debezium.source import KafkaDebeziumSource
+from connectors.kafka_debezium.troubles import (
     BrokerTooOld,
     CertificateRefused,
     FilesUnreadable,
@@ -472,7 +472,7 @@ async def test_a_partition_that_gives_nothing_while_there_is_more_ends_the_sourc
     stage.write(HISTORY[:3])
     async with reading(stage.open(None, quiet_s=0.3)) as stream:
         seen = await read_until(stream, caught_up)
-        from connectors.kafka_consumer import Consumer
+        from connectors.kafka_debezium.consumer import Consumer
 
         monkeypatch.setattr(Consumer, "fetch", nothing)
         monkeypatch.setattr(Consumer, "offsets", nothing)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.inbox import InboxRefused, Queue, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender
 from connectors.sender import SenderRefused, Verdict
 from tests.contract.inbox_behaviour import Deposit, InboxBehaviour, following
 from tests.contract.sender_behaviour import Delivered, SenderBehaviour, message

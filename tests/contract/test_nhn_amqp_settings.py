@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.nhn_account import NhnAmqpSettings
-from connectors.nhn_amqp import _outcome
+from connectors.nhn_amqp.account import NhnAmqpSettings
+from connectors.nhn_amqp.bus import _outcome
 from connectors.sender import Verdict
 from connectors.wire.amqp_links import AmqpError, Answer, Lost, RemoteState
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from connectors.outbox_database import Reading
-from connectors.outbox_keys import Noticed, PassedKeys
-from connectors.outbox_table import OutboxTableSettings
+from connectors.outbox_table.database import Reading
+from connectors.outbox_table.keys import Noticed, PassedKeys
+from connectors.outbox_table.source import OutboxTableSettings
 from connectors.source import PositionLost, SourceRefused, SourceUnavailable, Unreadable
 from tests.contract.outbox_behaviour import OutboxBehaviour, keys_of
 from tests.contract.outbox_stage import COLUMNS, OutboxStage
@@ -125,7 +125,7 @@ async def test_a_position_without_its_detail_reads_again_and_never_goes_backward
 async def test_too_many_gaps_stop_new_rows_until_some_are_closed(
     stage: OutboxStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.outbox_table._MOST_GAPS", 3)
+    monkeypatch.setattr("connectors.outbox_table.source._MOST_GAPS", 3)
     insert(stage, *range(2, 30, 2))
     async with reading(stage.open(None)) as stream:
         seen = await read_until(stream, lambda seen: len(seen.transactions) > 12 or caught_up(seen))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from connectors.inspection import Verdict
-from connectors.postgres_inspection import inspect
-from connectors.postgres_setup import apply, is_advice, plan
+from connectors.postgres_logical.inspection import inspect
+from connectors.postgres_logical.setup import apply, is_advice, plan
 from connectors.source import Position, PositionLost
 from tests.contract.postgres_epj import CAPTURE as EPJ_CAPTURE
 from tests.contract.postgres_epj import DROPS, LIFE, Epj, make_epj

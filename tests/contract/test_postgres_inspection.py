@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from connectors.inspection import Observation, Verdict
-from connectors.postgres_inspection import inspect
+from connectors.postgres_logical.inspection import inspect
 from connectors.source import Capture, Column, Kind, Position, Table
 from tests.contract.postgres_epj import CAPTURE, Epj, make_epj, of
 from tests.services import Postgres

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.postgres_troubles import RightsMissing, SlotMissing, SlotNotMade
+from connectors.postgres_logical.troubles import RightsMissing, SlotMissing, SlotNotMade
 from connectors.source import Change, Mark, Operation, Transaction, Unreadable, Version
 from tests.contract.postgres_stage import PostgresStage, staged
 from tests.contract.source_behaviour import HISTORY, WANTED, Seen, Written, caught_up, read_all, read_until, reading

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors import postgres_source
-from connectors.postgres_troubles import ColumnChanged, IdentityLacking, PublicationChanged, TableGone
+from connectors.postgres_logical import source as postgres_source
+from connectors.postgres_logical.troubles import ColumnChanged, IdentityLacking, PublicationChanged, TableGone
 from connectors.source import (
     Capture,
     Change,
@@ -565,7 +565,7 @@ async def test_a_reader_that_is_gone_for_good_is_not_spoken_for(
     stage: PostgresStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that stops waits for us: a reader that hangs must not make it wait for ever."""
-    monkeypatch.setattr("connectors.postgres_stream._ABANDONED_AFTER_S", 0.5)
+    monkeypatch.setattr("connectors.postgres_logical.stream._ABANDONED_AFTER_S", 0.5)
     source = stage.open(stage.start, quiet_timeout_s=2.0)
     async with source, aclosing(source.transactions()) as stream:
         await read_until(stream, caught_up)
@@ -584,7 +584,7 @@ async def test_how_far_it_has_seen_is_the_servers_clock_less_a_margin(stage: Pos
 
 
 async def test_two_readers_of_one_slot_are_told_apart(stage: PostgresStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres_catalog.LEAVING_S", 0.2)
+    monkeypatch.setattr("connectors.postgres_logical.catalog.LEAVING_S", 0.2)
     async with reading(stage.open(stage.start)) as stream:
         await read_until(stream, caught_up)
         with pytest.raises(SourceError, match=r"in use by another connection \(kpr-agent, process \d+\)") as trouble:

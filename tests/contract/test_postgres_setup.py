@@ -14,9 +14,9 @@ import pytest
 from agent.settings.capture import capture
 from agent.settings.loading import load_mapping
 from connectors.inspection import Statement
-from connectors.postgres_safety import TablesUnfit
-from connectors.postgres_setup import PreparationRefused, apply, is_advice, plan
-from connectors.postgres_troubles import WrongPassword
+from connectors.postgres_logical.safety import TablesUnfit
+from connectors.postgres_logical.setup import PreparationRefused, apply, is_advice, plan
+from connectors.postgres_logical.troubles import WrongPassword
 from connectors.source import Capture, Column, Kind, Table
 from tests.contract.postgres_epj import CAPTURE, DROPS, LIFE, RETYPES, ROW, Epj, make_epj, of
 from tests.services import Postgres
@@ -318,7 +318,7 @@ async def test_a_wrong_password_is_told_without_it(epj: Epj) -> None:
 
 
 async def test_a_slot_that_waits_for_an_open_transaction_is_given_up(epj: Epj, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.postgres_setup._STATEMENT_TIMEOUT_S", 1)
+    monkeypatch.setattr("connectors.postgres_logical.setup._STATEMENT_TIMEOUT_S", 1)
     with psycopg.connect(epj.admin) as other:
         other.execute("create table demo.fra_en_annen (nr int)")
         with pytest.raises(PreparationRefused) as refusal:

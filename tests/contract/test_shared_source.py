@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.shared_source import Sources, UnitSource
+from connectors.sharing.sources import Sources, UnitSource
 from connectors.source import Capture, Change, Position, PositionLost, SourceChanged, Transaction
 from tests.contract.postgres_stage import PostgresStage
 from tests.contract.source_behaviour import CAPTURE, PATIENCE_S, SourceBehaviour, Written

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.source import Capture, Column, Infinity, Kind, SourceRefused, SourceUnavailable, Table, Undecodable
-from connectors.table_query import TableQuerySource
+from connectors.table_query.source import TableQuerySource
 from tests.contract.query_behaviour import ROWS, TOLD, QueryBehaviour
 from tests.contract.query_stage import FOUND_AS_BARE, QueryStage
 from tests.contract.source_behaviour import caught_up, read_all, read_until, reading

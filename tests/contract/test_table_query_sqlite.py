@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.source import Capture, Change, PositionLost, SourceChanged, SourceRefused, Unreadable
-from connectors.table_query_database import QueriedDatabase
-from connectors.table_query_settings import QueriedTableSettings, WatermarkSettings
+from connectors.table_query.database import QueriedDatabase
+from connectors.table_query.settings import QueriedTableSettings, WatermarkSettings
 from tests.contract.query_behaviour import STAY, QueryBehaviour
 from tests.contract.query_stage import FOUND_AS_BARE, QueryStage
 from tests.contract.source_behaviour import Written, caught_up, read_all, read_until, reading

@@ -43,7 +43,7 @@ from agent.settings import Municipality, load
 from agent.unit import NORWAY
 from agent.verbs.calls import tell
 from agent.verbs.status import status_of
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender
 
 ROOT: Final = Path(__file__).parents[2]
 LONG_S: Final = 90.0

@@ -12,7 +12,7 @@ from agent.demo.certificates import Issued, Usage, issue, make_authority, write
 from agent.demo.register import Judgement, Register
 from agent.demo.register_service import KnownSender, RegisterKeys, RegisterService
 from connectors.inbox import Inbox, Incoming, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender
 from tests.services.far_end import Bus
 from tests.services.topology import REGISTER
 

@@ -22,7 +22,7 @@ from agent.protection import ProtectionFiles
 from agent.protection.protector import Protector
 from agent.receive.loop import Receive, ReceiveSettings
 from agent.retry import RetrySettings
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from tests.certificates import NOW, make_identity, make_variant
 from tests.outbound import (
     ENVELOPES,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.kafka_debezium import KafkaDebeziumSource
-from connectors.kafka_troubles import (
+from connectors.kafka_debezium.source import KafkaDebeziumSource
+from connectors.kafka_debezium.troubles import (
     FetchRefused,
     GroupShared,
     KafkaUnavailable,
@@ -129,7 +129,7 @@ async def test_a_consumer_whose_password_is_refused_is_found_by_a_new_connection
     stage: KafkaStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the consumer has lost its connection: our own is open still, and a broker asks for a password once."""
-    from connectors.kafka_consumer import Consumer
+    from connectors.kafka_debezium.consumer import Consumer
 
     async def nothing(*_: object) -> dict[object, object]:
         return {}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connectors.kafka_debezium import KafkaDebeziumSettings, KafkaDebeziumSource
+from connectors.kafka_debezium.source import KafkaDebeziumSettings, KafkaDebeziumSource
 from connectors.source import Capture, Change, Column, Kind, Mark, Operation, Position, Table
 from tests.contract.kafka_stage import run
 from tests.contract.source_behaviour import PATIENCE_S, Seen, caught_up, read_until, reading

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 import trustme
 
-from connectors.postgres_troubles import (
+from connectors.postgres_logical.troubles import (
     AnotherDatabase,
     ConnectionFileUnreadable,
     NotLetIn,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.inbox import InboxRefused, InboxUnavailable, Queue, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox
+from connectors.nhn_amqp.bus import NhnAmqpInbox
 from tests.contract.inbox_behaviour import following
 from tests.services import Broker
 from tests.services.far_end import WAIT_S, Bus, decoded, encoded_message, wrong_password

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.nhn_amqp import NhnAmqpSender
+from connectors.nhn_amqp.bus import NhnAmqpSender
 from connectors.sender import Outcome, SenderRefused, SenderUnavailable, Verdict
 from connectors.wire.amqp_links import Answer, Lost, SenderLink
 from tests.contract.sender_behaviour import message

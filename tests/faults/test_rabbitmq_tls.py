@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from connectors.inbox import InboxRefused
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from connectors.sender import SenderRefused, SenderUnavailable
 from tests.services import Broker
 from tests.services.far_end import WAIT_S, Bus, account

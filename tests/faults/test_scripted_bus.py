@@ -14,7 +14,7 @@ from agent.demo.bus import Bus
 from agent.demo.bus_script import Answer, Refuse, Then, Transfer
 from agent.demo.bus_script import Verdict as Said
 from connectors.inbox import InboxRefused, InboxUnavailable, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from connectors.sender import SenderRefused, SenderUnavailable, Verdict
 from tests.contract.inbox_behaviour import WAIT_S, following
 from tests.contract.sender_behaviour import message

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 from sqlalchemy.dialects.oracle import oracledb
 
 from connectors.source import Column, Kind, Table
-from connectors.table_query_statements import LOWEST_ROWVERSION_AT_WORK, Statements
+from connectors.table_query.statements import LOWEST_ROWVERSION_AT_WORK, Statements
 
 FOLDER = Path(__file__).parent / "table_query"
 DIALECTS: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 
 from proton import Delivery, Message, symbol
 
-from connectors.nhn_account import NhnAmqpSettings
-from connectors.nhn_connection import connect
+from connectors.nhn_amqp.account import NhnAmqpSettings
+from connectors.nhn_amqp.connection import connect
 from connectors.wire.amqp_engine import AmqpConnection
 from connectors.wire.amqp_links import Answer, ReceiverLink, RemoteState
 from tests.services.rabbitmq import Broker

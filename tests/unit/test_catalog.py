@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from connectors.catalog import BusSection, Encodings, SourceSection, open_inbox, open_sender, open_source
 from connectors.folder import FolderSender, FolderSettings
-from connectors.outbox_table import OutboxTableSource
+from connectors.outbox_table.source import OutboxTableSource
 from connectors.replay import ReplaySource
 from connectors.source import Capture, Encoding, Kind
 

@@ -1,4 +1,4 @@
-"""connectors/debezium_connect.py against answers that a healthy Connect does not give."""
+"""connectors/kafka_debezium/connect.py against answers that a healthy Connect does not give."""
 
 import json
 import threading
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from connectors.debezium_connect import inspect_connect
 from connectors.inspection import Observation, Verdict
+from connectors.kafka_debezium.connect import inspect_connect
 
 POSTGRESQL = "io.debezium.connector.postgresql.PostgresConnector"
 SQLSERVER = "io.debezium.connector.sqlserver.SqlServerConnector"

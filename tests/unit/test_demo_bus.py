@@ -13,7 +13,7 @@ from proton import Message
 from agent.demo.bus import Answer, Attach, Bus, Refuse, Then, Transfer, Verdict
 from agent.demo.certificates import Usage, server_tls, write
 from connectors.inbox import InboxRefused, InboxUnavailable, Incoming, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from connectors.sender import Outgoing, SenderRefused, SenderUnavailable
 from connectors.sender import Verdict as Sent
 from tests.certificates import authority, make_identity

@@ -16,7 +16,7 @@ from agent.demo.epj_schema import LOG_COLUMNS, LOG_TABLE, schema_name
 from agent.demo.histories import Histories
 from agent.demo.step import Row, Step, deleted, inserted, updated
 from agent.settings import capture
-from connectors.outbox_table import OutboxColumns, OutboxTableSettings, OutboxTableSource
+from connectors.outbox_table.source import OutboxColumns, OutboxTableSettings, OutboxTableSource
 from connectors.source import Change, Undecodable
 from tests.agent_on_histories import mapping
 from tests.services.postgres import Postgres

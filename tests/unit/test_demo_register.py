@@ -22,7 +22,7 @@ from agent.domain.notification import Event, Notification, Status
 from agent.domain.receipt import Receipt, ReceiptVerdict, read_receipt
 from agent.protection import protect, unprotect
 from connectors.inbox import Incoming, Settlement
-from connectors.nhn_amqp import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
+from connectors.nhn_amqp.bus import NhnAmqpInbox, NhnAmqpSender, NhnAmqpSettings
 from connectors.sender import Verdict
 from tests.agent_on_histories import agents_run
 from tests.certificates import NOW, make_identity

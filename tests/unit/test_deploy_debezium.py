@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.debezium_connect import _ADVICE
+from connectors.kafka_debezium.connect import _ADVICE
 
 DEPLOYED = Path(__file__).parents[2] / "deploy/debezium"
 README = (DEPLOYED / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where Kafka's partitions are read (connectors/kafka_place.py): invariant 2, without a server."""
+"""Where Kafka's partitions are read (connectors/kafka_debezium/place.py): invariant 2, without a server."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.kafka_place import Anchor, Cluster, Partition, Place, Places, Stillness, Topic, places_in
-from connectors.kafka_troubles import (
+from connectors.kafka_debezium.place import Anchor, Cluster, Partition, Place, Places, Stillness, Topic, places_in
+from connectors.kafka_debezium.troubles import (
     AnotherCluster,
     KafkaUnavailable,
     OlderDatabase,

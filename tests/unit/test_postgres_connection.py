@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from connectors.postgres_connection import connection_string, read_parameters
-from connectors.postgres_troubles import ConnectionFileUnreadable, NotLetIn, ServerGone, TlsRefused, of_connecting
+from connectors.postgres_logical.connection import connection_string, read_parameters
+from connectors.postgres_logical.troubles import (
+    ConnectionFileUnreadable,
+    NotLetIn,
+    ServerGone,
+    TlsRefused,
+    of_connecting,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,19 @@ import pytest
 from agent.settings.capture import capture
 from agent.settings.loading import load_mapping
 from connectors.inspection import Statement
-from connectors.postgres_facts import Facts, PublicationFacts, Published, RoleFacts, ServerFacts, SlotFacts, TableFacts
-from connectors.postgres_logical import PostgresLogicalSettings
-from connectors.postgres_safety import Fit, Objection, find, objections
-from connectors.postgres_setup import offline_plan
-from connectors.postgres_statements import Wish, is_advice, missing_statements
+from connectors.postgres_logical.facts import (
+    Facts,
+    PublicationFacts,
+    Published,
+    RoleFacts,
+    ServerFacts,
+    SlotFacts,
+    TableFacts,
+)
+from connectors.postgres_logical.safety import Fit, Objection, find, objections
+from connectors.postgres_logical.settings import PostgresLogicalSettings
+from connectors.postgres_logical.setup import offline_plan
+from connectors.postgres_logical.statements import Wish, is_advice, missing_statements
 from connectors.source import Capture, Column, Kind, Table
 
 ROOT = Path(__file__).parents[2]

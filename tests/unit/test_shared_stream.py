@@ -9,12 +9,12 @@ from typing import Self
 
 import pytest
 
-from connectors.postgres_logical import PostgresLogicalSettings
+from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.replay import ReplaySettings
-from connectors.shared_capture import CapturesDiffer
-from connectors.shared_member import MOST_TRANSACTIONS
-from connectors.shared_source import SettingsDiffer, SharedSource, Sources
-from connectors.shared_stream import PlaceGivenUp
+from connectors.sharing.capture import CapturesDiffer
+from connectors.sharing.member import MOST_TRANSACTIONS
+from connectors.sharing.sources import SettingsDiffer, SharedSource, Sources
+from connectors.sharing.stream import PlaceGivenUp
 from connectors.source import (
     Capture,
     Change,

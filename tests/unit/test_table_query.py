@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.source import SourceChanged, goes_backwards
-from connectors.table_query_settings import QueriedTableSettings, TableQuerySettings
-from connectors.table_query_state import Anchor, TableState, position_of, states_of
-from connectors.table_query_timetable import Clocks, Hours, Pace, Timetable, read_hours
-from connectors.table_query_watermark import RecentRows, Watermark, WatermarkKind
+from connectors.table_query.settings import QueriedTableSettings, TableQuerySettings
+from connectors.table_query.state import Anchor, TableState, position_of, states_of
+from connectors.table_query.timetable import Clocks, Hours, Pace, Timetable, read_hours
+from connectors.table_query.watermark import RecentRows, Watermark, WatermarkKind
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -171,7 +171,7 @@ def test_a_row_went_back_when_its_watermark_is_lower_but_for_an_autumn_night() -
 
 
 def test_recent_rows_know_the_state_told_last_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.table_query_watermark._MOST_RECENT", 3)
+    monkeypatch.setattr("connectors.table_query.watermark._MOST_RECENT", 3)
     recent = RecentRows()
     assert recent.is_new("k", "a", 1)
     assert not recent.is_new("k", "a", 1)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.postgres_catalog import describe_kept, identifier, left_timeline_at, literal, lsn_of, lsn_text
-from connectors.postgres_changes import ChangeReader, Part, Unknown
+from connectors.postgres_logical.catalog import describe_kept, identifier, left_timeline_at, literal, lsn_of, lsn_text
+from connectors.postgres_logical.changes import ChangeReader, Part, Unknown
 from connectors.source import Capture, Change, Column, Ignored, Kind, Operation, Table, Unreadable, Value
 from connectors.wire.copy_text import split_line
 from connectors.wire.pgoutput import (

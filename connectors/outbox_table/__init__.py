@@ -1,0 +1,1 @@
+"""A change log that the EPJ's database keeps: source, over database, keys (gaps) and row."""
