@@ -4,17 +4,29 @@
 
 import asyncio
 import sys
-from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated
 
-import orjson
 import typer
 
-EXIT_USAGE: Final = 64
-EXIT_UNAVAILABLE: Final = 69
-EXIT_SOFTWARE: Final = 70
-EXIT_CONFIGURATION: Final = 78
+from agent.calling import (
+    EXIT_CONFIGURATION,
+    EXIT_SOFTWARE,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    File,
+    Files,
+    Json,
+    ask_ledger,
+    fail,
+    load_all,
+    load_one,
+    moment_of,
+    print_json,
+    print_lines,
+    tell_daemon,
+)
+from agent.cli_source import source_app
 
 app = typer.Typer(
     name="kpr-agent",
@@ -27,12 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-source_app = typer.Typer(help="What a person decides about a source.", no_args_is_help=True)
 app.add_typer(source_app, name="source")
-
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Municipality files (YAML).")]
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A municipality's file (YAML).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -66,7 +73,7 @@ def doctor(files: Files, as_json: Json = False) -> None:
 
     found = look(files)
     if as_json:
-        _print_json([one.as_json() for one in found])
+        print_json([one.as_json() for one in found])
     else:
         for line in lines(found):
             typer.echo(line)
@@ -116,19 +123,19 @@ def dry_run(
     from agent.verbs.live_view import progress
     from connectors.source import SourceError
 
-    moment = _moment(as_of)
-    municipality = _one(config)
+    moment = moment_of(as_of)
+    municipality = load_one(config)
     try:
         with progress() as told:
             summary = run_dry(municipality, changes, out, moment, told)
     except (OutputRefused, SourceError) as error:
-        _fail(f"{error} ({error.code})", EXIT_USAGE)
+        fail(f"{error} ({error.code})", EXIT_USAGE)
     except OfficialSchemasUnusable as error:
-        _fail(f"{error} ({error.code})", EXIT_CONFIGURATION)
+        fail(f"{error} ({error.code})", EXIT_CONFIGURATION)
     except MessageInvalid as error:
-        _fail(f"{error} ({error.code}): a fault of the program or its configuration", EXIT_SOFTWARE)
+        fail(f"{error} ({error.code}): a fault of the program or its configuration", EXIT_SOFTWARE)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return
     for name, value in summary.items():
         if isinstance(value, int):
@@ -144,10 +151,10 @@ def status(files: Files, as_json: Json = False) -> None:
     """
     from agent.verbs.status import status_of
 
-    loaded = _load(files)
+    loaded = load_all(files)
     found = [status_of(municipality) for municipality in loaded]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from agent.verbs.live_view import status_lines
 
@@ -164,11 +171,11 @@ def plan(file: File, as_json: Json = False) -> None:
     from agent.verbs.calls import read_plan
 
     try:
-        found = read_plan(_one(file))
+        found = read_plan(load_one(file))
     except LedgerError as error:
-        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
+        fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     typer.echo(f"gate: {found['gate']}" + (f" ({found['detail']})" if found["detail"] else ""))
     typer.echo(f"{found['due']} services are due; {found['notifications']} notifications are owed")
@@ -185,9 +192,9 @@ def apply(file: File, as_json: Json = False) -> None:
 
     Goes to the daemon, or takes the ledger's lock when no daemon runs. Exit 1 when the gate stays closed.
     """
-    answer = _tell(file, {"verb": "apply"})
+    answer = tell_daemon(file, {"verb": "apply"})
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif answer.get("applied"):
         typer.echo(f"applied: {answer['services']} services looked at, {answer['notifications']} notifications made")
     else:
@@ -208,9 +215,9 @@ def resend(
 
     Use it after the cause of a negative receipt is mended. Exit 1 when there is nothing that may be sent again.
     """
-    answer = _tell(file, {"verb": "resend", "message": message})
+    answer = tell_daemon(file, {"verb": "resend", "message": message})
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif "error" in answer:
         typer.echo(str(answer["error"]), err=True)
     else:
@@ -240,12 +247,12 @@ def messages(
     from agent.verbs.listing import messages as list_messages
 
     if service is None:
-        found = _look(file, lambda tx: list_messages(tx, last=last))
+        found = ask_ledger(file, lambda tx: list_messages(tx, last=last))
     else:
-        found = _look(file, lambda tx: reported_for(tx, service))
-    _print_lines(found, list(message_lines(found)), as_json=as_json)
+        found = ask_ledger(file, lambda tx: reported_for(tx, service))
+    print_lines(found, list(message_lines(found)), as_json=as_json)
     if service is not None and not found:
-        _fail("nothing was ever told of that service", 1)
+        fail("nothing was ever told of that service", 1)
 
 
 @app.command()
@@ -256,155 +263,18 @@ def parked(file: File, as_json: Json = False) -> None:
     """
     from agent.verbs.listing import waiting_for_people
 
-    found = _look(file, waiting_for_people)
+    found = ask_ledger(file, waiting_for_people)
     lines = [f"{one['severity']:5} {one['rule']} since {one['since']}: {one['text']}" for one in found]
-    _print_lines(found, lines, as_json=as_json)
+    print_lines(found, lines, as_json=as_json)
 
 
 @app.command()
 def receive(file: File) -> None:
     """Receive again after a message that was not ours stopped it: first move that message out of the queue."""
-    answer = _tell(file, {"verb": "receive"})
+    answer = tell_daemon(file, {"verb": "receive"})
     if not answer.get("receiving"):
-        _fail(str(answer.get("error") or "nothing comes back from this bus"), 1)
+        fail(str(answer.get("error") or "nothing comes back from this bus"), 1)
     typer.echo("receiving again")
-
-
-@source_app.command("prepare")
-def source_prepare(
-    file: File,
-    do_apply: Annotated[bool, typer.Option("--apply", help="Run what is missing, instead of printing it.")] = False,
-    role: Annotated[
-        str, typer.Option("--role", metavar="NAME", help="The database's role for the agent.")
-    ] = "kpr_agent",
-    admin: Annotated[
-        Path | None,
-        typer.Option(
-            "--connection-file",
-            metavar="ADMIN",
-            help="A file with the administrator's connection; else the agent's own.",
-        ),
-    ] = None,
-    column_lists: Annotated[
-        bool, typer.Option("--column-lists", help="Publish the mapped columns only; the statements say at what price.")
-    ] = False,
-    failover: Annotated[bool, typer.Option("--failover", help="A slot that standbys keep (PostgreSQL 17).")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show what the source's database lacks before the first start, as statements with what each is for.
-
-    Give them to the database's administrator (the output goes into psql as it is), or run them with --apply. What is
-    there already is left out. A role gets no password: the administrator sets it. Nothing is proposed that could break
-    the EPJ's own writes: tables where it would are refused by name. Exit 1 when something is refused, 64 when --apply
-    is not possible for this source, 69 when the database does not answer.
-    """
-    from agent.verbs import source_setup
-    from connectors.preparation import Wishes
-    from connectors.source import SourceError, SourceUnavailable
-
-    municipality = _one(file)
-    try:
-        wishes = Wishes(role, column_lists, failover, source_setup.read_admin(admin))
-        prepared = asyncio.run(source_setup.prepare(municipality, wishes, apply=do_apply))
-    except source_setup.CannotPrepare as error:
-        _fail(f"{error} ({error.code})", EXIT_USAGE)
-    except SourceError as error:
-        repair = f"\nto do: {error.repair}" if error.repair else ""
-        _fail(f"{error} ({error.code}){repair}", EXIT_UNAVAILABLE if isinstance(error, SourceUnavailable) else 1)
-    if as_json:
-        _print_json(source_setup.as_json(prepared, applied=do_apply))
-        return
-    for line in source_setup.lines(prepared):
-        typer.echo(line)
-    if do_apply:
-        typer.echo(f"-- applied: {prepared.count} statements")
-
-
-@source_app.command("new-incarnation")
-def new_incarnation(
-    file: File,
-    restored_to: Annotated[
-        str | None,
-        typer.Option("--restored-to", metavar="TIME", help="The moment of the backup, where the EPJ was restored."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Accept that the source is another one now (restored, promoted, moved), and read it again from its beginning.
-
-    Stop the daemon first. Reading goes on behind a closed gate: look at `plan` when it has caught up, then `apply`.
-    Rows that do not come again stay as they are: `source vanished` lists them. With --restored-to, a key that was first
-    told after that moment and comes again is another service's: what stands for it is annulled and the other one told
-    anew. Exit 69 while a daemon runs.
-    """
-    from agent.ledger.errors import LedgerError
-    from agent.verbs.calls import new_incarnation as accept
-
-    moment = _moment(restored_to, option="--restored-to") if restored_to is not None else None
-    try:
-        accepted = accept(_one(file), restored_to=moment)
-    except LedgerError as error:
-        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
-    if as_json:
-        _print_json({"kept": accepted.kept, "first_told_since": accepted.first_told_since})
-        return
-    for table, count in accepted.kept.items():
-        typer.echo(f"{count:7} rows of {table} are kept until they are told again")
-    for key in accepted.first_told_since:
-        typer.echo(f"service {key} was first told after that moment: if its key comes again, it is another service's")
-    if moment is None:
-        typer.echo("if the EPJ was restored from a backup, say so before the start: --restored-to TIME")
-    typer.echo(f"accepted: start the daemon, and look at `kpr-agent plan {file}` when it has caught up")
-
-
-@source_app.command("confirm")
-def source_confirm(file: File, as_json: Json = False) -> None:
-    """Let a deletion through that stopped the source: a table emptied, or more rows at once than a normal day takes.
-
-    `status` shows what waits. Confirm it only when the EPJ meant it; what it owes still meets the gate (`plan`).
-    Exit 1 when nothing waits.
-    """
-    answer = _tell(file, {"verb": "confirm"})
-    if as_json:
-        _print_json(answer)
-    elif answer.get("confirmed"):
-        typer.echo(f"confirmed: {answer['text']}")
-    else:
-        typer.echo(str(answer.get("text") or answer.get("error")), err=True)
-    if not answer.get("confirmed"):
-        raise typer.Exit(1)
-
-
-@source_app.command("vanished")
-def source_vanished(
-    file: File,
-    delete: Annotated[bool, typer.Option("--delete", help="Treat them as deleted.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show the rows that the source's last whole reading did not tell, though they were told once.
-
-    Wait until the source has caught up. With --delete they count as deleted: what is owed for it meets the gate.
-    """
-    from agent.ledger.errors import LedgerError
-    from agent.verbs.calls import look_at_unit
-    from agent.verbs.source_decisions import vanished
-
-    try:
-        found = look_at_unit(_one(file), vanished)
-    except LedgerError as error:
-        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
-    if delete:
-        found |= _tell(file, {"verb": "vanished"})
-    if as_json:
-        _print_json(found)
-        return
-    if "error" in found:
-        _fail(str(found["error"]), 1)
-    for table, count in found["rows"].items():
-        typer.echo(f"{count:7} rows of {table}{' are deleted now' if delete else ''}")
-    for key in found["services"]:
-        typer.echo(f"        service {key}")
-    if not found["rows"]:
-        typer.echo("every kept row was told again")
 
 
 @app.command()
@@ -437,71 +307,3 @@ def main() -> None:
     except SystemExit as end:
         # Typer's own code for a wrong call is 2; no verb of ours ends with it.
         raise SystemExit(EXIT_USAGE if end.code == 2 else end.code) from None
-
-
-def _load(files: list[Path]) -> Any:
-    from agent.settings import load
-
-    loaded = load(files)
-    for fault in loaded.faults:
-        typer.echo(str(fault), err=True)
-    if not loaded.municipalities:
-        raise typer.Exit(EXIT_CONFIGURATION)
-    return loaded.municipalities
-
-
-def _one(file: Path) -> Any:
-    return _load([file])[0]
-
-
-def _look(file: Path, ask_for: Any) -> Any:
-    """What the ledger answers to a function over one of its transactions."""
-    from agent.ledger.errors import LedgerError
-    from agent.verbs.calls import look
-
-    try:
-        return look(_one(file), ask_for)
-    except LedgerError as error:
-        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
-
-
-def _print_lines(found: Any, lines: list[str], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(found)
-    for line in () if as_json else lines:
-        typer.echo(line)
-
-
-def _tell(file: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Ask the daemon; without one, do it here under the ledger's lock."""
-    from agent.ledger.errors import LedgerError
-    from agent.verbs.calls import tell
-
-    try:
-        return tell(_one(file), request)
-    except LedgerError as error:
-        _fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
-
-
-def _moment(text: str | None, *, option: str = "--as-of") -> datetime:
-    """A moment that a person wrote: a date is its beginning in Norway, a time without a zone is Norway's; else now."""
-    from agent.unit import NORWAY, midnight
-
-    if text is None:
-        return datetime.now(NORWAY)
-    try:
-        if len(text) == len("YYYY-MM-DD"):
-            return midnight(date.fromisoformat(text))
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        _fail(f"{option} takes a date (2026-11-22) or a time (2026-11-22T12:00:00+01:00), not {text!r}", EXIT_USAGE)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=NORWAY)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(code)

@@ -28,7 +28,10 @@ from connectors.replay import read_records
 from connectors.source import Position, Transaction
 
 TODAY = date(2026, 11, 22)
-VERBS = ("check", "run", "dry-run", "status", "plan", "apply", "resend", "receive", "demo")
+VERBS = (
+    "check", "doctor", "run", "dry-run", "status", "plan", "apply", "resend", "messages", "parked", "receive", "demo",
+)  # fmt: skip
+SOURCE_VERBS = ("prepare", "new-incarnation", "confirm", "vanished")
 ENCODINGS = {"date": "days", "timestamp": "microseconds"}
 
 
@@ -90,6 +93,12 @@ def test_help_lists_every_verb_and_the_exit_codes() -> None:
     told = call("--help").stdout
     assert [verb for verb in VERBS if verb not in told] == []
     assert "78 the configuration is wrong" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("verb", SOURCE_VERBS)
+def test_every_verb_about_a_source_explains_itself(verb: str) -> None:
+    assert verb in call("source", "--help").stdout
+    assert "Exit" in call("source", verb, "--help").stdout or verb == "vanished"
 
 
 @pytest.mark.parametrize("verb", VERBS)
