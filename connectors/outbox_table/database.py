@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, Connection
 from connectors.outbox_table.row import LogRow
 from connectors.source import SourceChanged, SourceError, SourceRefused, SourceUnavailable
 from connectors.sql_connection import Trouble, database_now, new_engine, told_of, trouble_of
+from connectors.wire.postgres_identity import cluster_name
 
 _RANGES_A_STATEMENT: Final = 100
 _SYSTEM: Final = "SELECT system_identifier FROM pg_control_system()"
@@ -106,7 +107,7 @@ class LogDatabase:
                 "so that keys come in no order",
                 repair="ALTER SEQUENCE ... CACHE 1",
             )
-        return f"outbox:postgresql:{system}:{timeline}:{found.database}:{found.log}:{configured}"
+        return f"outbox:postgresql:{cluster_name(system)}:{timeline}:{found.database}:{found.log}:{configured}"
 
     def row(self, key: int) -> LogRow | None:
         """The row with this key, or None."""

@@ -22,6 +22,7 @@ from connectors.postgres_logical.troubles import (
     SlotInvalidated,
     SlotMissing,
 )
+from connectors.wire.postgres_identity import cluster_name
 
 OLDEST_VERSION: Final = 140000
 LEAVING_S: Final = 5.0
@@ -59,7 +60,7 @@ class Cluster:
 
     @property
     def incarnation(self) -> str:
-        return f"postgres:{self.system_identifier}:{self.database_oid}"
+        return f"postgres:{cluster_name(self.system_identifier)}:{self.database_oid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ def check_incarnation(cluster: Cluster, incarnation: str) -> None:
         return
     kind, _, rest = incarnation.partition(":")
     system = rest.partition(":")[0]
-    if kind == "postgres" and system == cluster.system_identifier:
+    if kind == "postgres" and system == cluster_name(cluster.system_identifier):
         raise AnotherDatabase("the same cluster, but another database in it")
     raise AnotherDatabase("its system identifier is another one")
 

@@ -17,6 +17,7 @@ from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.postgres_logical.setup import OLDEST_VERSION
 from connectors.postgres_logical.troubles import of_connecting
 from connectors.source import Capture, Position, SourceError
+from connectors.wire.postgres_identity import cluster_name
 
 _TRIED: Final = frozenset({15, 17})
 _CLOCK_WARNING_S: Final = 2.0
@@ -136,7 +137,7 @@ def _server(server: ServerFacts, apart_s: float) -> Iterator[Observation]:
 
 
 def _incarnation(server: ServerFacts, position: Position | None) -> Iterator[Observation]:
-    here = f"postgres:{server.system_identifier}:{server.database_oid}"
+    here = f"postgres:{cluster_name(server.system_identifier)}:{server.database_oid}"
     if position is None:
         yield Observation(Verdict.GOOD, "identity", f"{here}; nothing has been read yet")
     elif position.incarnation == here:

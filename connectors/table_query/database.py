@@ -14,6 +14,7 @@ from connectors.sql_connection import Trouble, database_now, new_engine, told_of
 from connectors.table_query.rows import RawRow
 from connectors.table_query.statements import LOWEST_ROWVERSION_AT_WORK, Statements
 from connectors.table_query.troubles import QueriedColumnMissing, QueriedTableMissing, QueryRefused, QueryUnanswered
+from connectors.wire.postgres_identity import cluster_name
 
 _SYSTEM: Final = "SELECT system_identifier FROM pg_control_system()"
 _DATABASE: Final = "SELECT oid FROM pg_database WHERE datname = current_database()"
@@ -51,7 +52,7 @@ class QueriedDatabase:
             return f"query:{self._dialect}:{configured}"
         with _mapped("cannot be identified"):
             system, database = self._permitted(_SYSTEM), self._permitted(_DATABASE)
-        return f"query:postgresql:{system}:{database}:{configured}"
+        return f"query:postgresql:{cluster_name(system)}:{database}:{configured}"
 
     def find(self, table: Table, watermark: str | None) -> Statements:
         """The table's statements, each column under the first of its names that is there.
