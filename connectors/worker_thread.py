@@ -29,6 +29,19 @@ class WorkerThread:
         async with asyncio.timeout(timeout_s):
             return await asyncio.wrap_future(future)
 
+    async def end(self, close: Callable[[], None], timeout_s: float, *, of_no_matter: type[Exception]) -> None:
+        """Do the last piece of work, whatever comes of it, and end the thread.
+
+        One that hangs in a driver goes on until the database's own time-out; `of_no_matter` says that there is nothing
+        left to close.
+        """
+        try:
+            await self.run(close, timeout_s)
+        except (TimeoutError, of_no_matter):
+            pass
+        finally:
+            self.stop()
+
     def stop(self) -> None:
         self._work.put(None)
 

@@ -15,7 +15,7 @@ from proton import Delivery
 
 from connectors.inbox import InboxRefused, InboxUnavailable, Incoming, Queue, Settlement
 from connectors.nhn_amqp.account import NhnAmqpSettings
-from connectors.nhn_amqp.connection import NO_ROUTE, connect, is_refusal
+from connectors.nhn_amqp.connection import NO_ROUTE, connect, entering
 from connectors.sender import Outcome, Outgoing, SenderRefused, SenderUnavailable, Verdict
 from connectors.wire.amqp_engine import AmqpConnection
 from connectors.wire.amqp_links import AmqpError, Answer, Lost, ReceiverLink, RemoteState, SenderLink
@@ -52,16 +52,9 @@ class NhnAmqpSender:
         self._link: SenderLink | None = None
 
     async def __aenter__(self) -> Self:
-        try:
+        async with entering(self.__aexit__, refused=SenderRefused, unavailable=SenderUnavailable):
             self._connection = await connect(self._settings)
             self._link = await self._connection.attach_sender(self._address)
-        except AmqpError as error:
-            await self.__aexit__()
-            kind = SenderRefused if is_refusal(error) else SenderUnavailable
-            raise kind(str(error), condition=error.condition) from None
-        except BaseException:  # cancelled: the socket must not stay behind
-            await self.__aexit__()
-            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -175,18 +168,11 @@ class NhnAmqpInbox:
         self._connection: AmqpConnection | None = None
 
     async def __aenter__(self) -> Self:
-        try:
+        async with entering(self.__aexit__, refused=InboxRefused, unavailable=InboxUnavailable):
             self._connection = await connect(self._settings)
             links = [await self._attach(self._connection, queue) for queue in Queue]
             for link in links:
                 link.grant(self._settings.credit)
-        except AmqpError as error:
-            await self.__aexit__()
-            kind = InboxRefused if is_refusal(error) else InboxUnavailable
-            raise kind(str(error), condition=error.condition) from None
-        except BaseException:  # cancelled: the socket must not stay behind
-            await self.__aexit__()
-            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -1,10 +1,13 @@
 """A connection under the account at Norsk Helsenett's AMQP bus, and which failures are refusals."""
 
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
 from connectors.nhn_amqp.account import NhnAmqpSettings
+from connectors.sender import SenderError
 from connectors.wire.amqp_engine import CERTIFICATE_REFUSED, AmqpConnection, Peer, open_connection
 from connectors.wire.amqp_links import AmqpError
 
@@ -53,5 +56,22 @@ def _tls(settings: NhnAmqpSettings) -> ssl.SSLContext | None:
     return context
 
 
-def is_refusal(error: AmqpError) -> bool:
+@asynccontextmanager
+async def entering(
+    leave: Callable[[], Awaitable[None]], *, refused: type[SenderError], unavailable: type[SenderError]
+) -> AsyncIterator[None]:
+    """Connect and attach inside. A failure, or being cancelled, leaves no socket behind and is told by its reaction."""
+    try:
+        yield
+    except AmqpError as error:
+        await leave()
+        kind = refused if _is_refusal(error) else unavailable
+        raise kind(str(error), condition=error.condition) from None
+    except BaseException:
+        await leave()
+        raise
+
+
+def _is_refusal(error: AmqpError) -> bool:
+    """Whether a person must mend something: credentials, rights, an address, a file."""
     return error.condition in _REFUSED_AT_THE_DOOR or error.condition.startswith("file:")

@@ -139,14 +139,8 @@ class OutboxTableSource:
 
     async def __aexit__(self, *exc: object) -> None:
         worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        try:
-            await worker.run(self._close, _CLOSE_TIMEOUT_S)
-        except (TimeoutError, SourceError):
-            pass  # the thread hangs in the driver, until the database's own time-out; or there is nothing left to close
-        finally:
-            worker.stop()
+        if worker is not None:
+            await worker.end(self._close, _CLOSE_TIMEOUT_S, of_no_matter=SourceError)
 
     async def identity(self) -> str:
         """`outbox:` with the database's and the table's own identity (PostgreSQL), or the configured one."""
