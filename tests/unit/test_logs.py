@@ -168,7 +168,7 @@ def test_the_code_and_the_causes_of_an_exception_are_told(stream: io.StringIO) -
     assert line["error_causes"] == ["KeyError"]
 
 
-@pytest.mark.parametrize("name", ["aiokafka.consumer", "azure.servicebus", "sqlalchemy.engine.Engine", "asyncio"])
+@pytest.mark.parametrize("name", ["azure.servicebus", "psycopg.pool", "sqlalchemy.engine.Engine", "asyncio"])
 def test_a_library_is_reduced_to_who_and_how_grave(stream: io.StringIO, name: str) -> None:
     library = logging.getLogger(name)
     library.info("parameters %s", CANARY)
