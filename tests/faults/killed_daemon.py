@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.demo.step import TABLES
@@ -88,10 +87,6 @@ class KilledDaemon:
             )
         )
         return Looked(changes, rows, has_position, inside, not due and marks_are_gone(self.ledger))
-
-    def due(self) -> set[str]:
-        """The services that are to be looked at."""
-        return set(self.ledger.read(lambda tx: tx.due(10**9, datetime.now(UTC))))
 
     def chain(self) -> list[Notification]:
         return self.ledger.read(lambda tx: [stored.notification for stored in tx.notifications(1, 10**9)])
