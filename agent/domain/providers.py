@@ -4,6 +4,7 @@ Most EPJs keep the present unit only: a change of provider is seen when the numb
 their providers (placements): then the whole course follows from the rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
@@ -121,7 +122,7 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
     number = None
     if first is not None and first.provider.usable and measured:
         number = first.provider.number
-    here = frozenset(placement.key for placement in come)
+    here = {placement.key: placement for placement in come}
     course = _Course(reported, here, number if number is not None else begun_with)
     later = come[come.index(first) + 1 :] if first in come else []
     for placement in later if measured else sorted(come, key=course.day_told):
@@ -143,7 +144,7 @@ def _dated(judged: Judged, reported: Reported) -> Providers:
 class _Course:
     """The changes of provider that dated placements make, one after the other."""
 
-    def __init__(self, reported: Reported, here: frozenset[str], number: str | None) -> None:
+    def __init__(self, reported: Reported, here: Mapping[str, JudgedPlacement], number: str | None) -> None:
         self._reported = reported
         self._here = here
         self.number = number
@@ -157,7 +158,7 @@ class _Course:
         """
         begins, number = placement.begins, placement.provider.number
         stands = self._reported.at(Event.PROVIDER, placement.key)
-        if not begins.right or begins.on is None or not placement.provider.usable or number is None:
+        if not _is_right(placement) or begins.on is None or number is None:
             if stands is not None:
                 self._stay(stands)
             return
@@ -195,8 +196,12 @@ class _Course:
     def _told_through(self) -> date:
         """The last day of which a provider was told, and will stand."""
         standing = self._reported.standing
-        changes = (one for one in standing if one.event is Event.PROVIDER and one.subject in self._here)
-        told = [one.content.on for one in (*changes, *(one for one in standing if one.event is Event.START))]
+        told = [one.content.on for one in standing if one.event is Event.START]
+        for one in standing:
+            placement = self._here.get(one.subject) if one.event is Event.PROVIDER else None
+            if placement is not None:  # one whose day is right will stand on that day
+                moved = placement.begins.on if _is_right(placement) else None
+                told.append(moved or one.content.on)
         return max(told, default=date.min)
 
     def _last_day(self) -> date:
@@ -204,6 +209,10 @@ class _Course:
             return self.days[-1][0]
         start = self._reported.at(Event.START)
         return start.content.on if start is not None else date.min
+
+
+def _is_right(placement: JudgedPlacement) -> bool:
+    return placement.begins.right and placement.provider.usable
 
 
 def _first(placements: list[JudgedPlacement], start_on: date | None) -> JudgedPlacement | None:

@@ -240,6 +240,19 @@ def test_while_the_start_is_wrong_the_course_is_measured_by_the_start_that_stand
     assert world.rules_found() == ["Q05 block"]
 
 
+def test_a_change_that_moves_away_while_another_placement_is_wrong_leaves_nothing_for_a_second_look(
+    world: World,
+) -> None:
+    """What may be told behind a moved change is measured by where it moves to, not by where it stood."""
+    begin(world)
+    for key, unit in ((2, 2), (3, 2)):
+        world.put("opphold", key, sak_id=10, fra=d("02-10"), enhet_id=unit)
+    world.put("opphold", 1, fra=None)
+    moved = world.put("opphold", 2, fra=d("01-28"), enhet_id=1)
+    assert numbers(moved) == ["Utforer M 2026-01-28 A", "Utforer N 2026-02-10 B"]
+    assert world.look_again().lines == []
+
+
 def test_placements_that_are_the_services_own_rows() -> None:
     world = World(GROUPED_PLACEMENTS)
     world.put("person", 1, fnr=OLA)
