@@ -269,8 +269,8 @@ def _touched_again(
 ) -> tuple[str, ...]:
     """The services of a row that says nothing new, while a transaction is open: none otherwise.
 
-    Its first parts may be known because reading was broken off behind them; their services are looked at in the same
-    place of the chain all the same. To look at one too many owes nothing.
+    Its first parts may be known because reading was broken off behind them; their services are looked at with it all
+    the same, so that no later transaction's state is told instead. To look at one too many owes nothing.
     """
     if change.snapshot or not tx.open_transaction():
         return ()

@@ -234,17 +234,20 @@ async def begun(stack: AsyncExitStack, name: str, folder: Path, section: section
 
 
 async def check_undisturbed(run: Run, chain: Sequence[Notification], reading: Reading) -> None:
-    """The chain of a reading that nobody killed, link by link, GUIDs and moments of registration too."""
+    """The notifications of a reading that nobody killed, GUIDs and moments of registration too; link by link, but that
+    a kill inside a transaction may put some of its services in another order: rows of its later parts are known by then.
+    """
     with closed(reading):
         async with reading.running():
             await reading.until_read()
         undisturbed = reading.check()
-    pairs = zip(without_moments(chain), without_moments(undisturbed), strict=False)
-    other = [ours.number for ours, theirs in pairs if ours != theirs]
     ours, theirs = without_place(chain), without_place(undisturbed)
     different = {guid for guid in ours.keys() | theirs.keys() if ours.get(guid) != theirs.get(guid)}
-    told = f"{len(different)} notifications are not those of an undisturbed reading"
-    assert (len(chain), other[:5]) == (len(undisturbed), []), told
+    assert not different, f"{len(different)} notifications are not those of an undisturbed reading"
+    if not run.cut_short[INSIDE]:
+        pairs = zip(without_moments(chain), without_moments(undisturbed), strict=False)
+        other = [ours.number for ours, theirs in pairs if ours != theirs]
+        assert other[:5] == [], "the same notifications, in another order"
 
 
 def appending(file: Path) -> Callable[[Sequence[Step]], None]:
