@@ -235,7 +235,7 @@ async def begun(stack: AsyncExitStack, name: str, folder: Path, section: section
 
 async def check_undisturbed(run: Run, chain: Sequence[Notification], reading: Reading) -> None:
     """The notifications of a reading that nobody killed, GUIDs and moments of registration too; link by link, but that
-    a kill inside a transaction may put some of its services in another order: rows of its later parts are known by then.
+    a kill inside a transaction may put some of its services in another order: its later parts may be known.
     """
     with closed(reading):
         async with reading.running():
