@@ -18,7 +18,7 @@ class PostgresLogicalSettings(ConnectorSection):
     slot: str = Field(
         default="kpr_agent",
         pattern=r"^[a-z0-9_]{1,63}$",
-        description="The replication slot that keeps the log for us.",
+        description="The replication slot that keeps the log for us: small letters, digits and _, at most 63.",
     )
     create_slot: bool = Field(
         default=True, description="Make the slot at the first start, when it is missing and nothing has been read."
