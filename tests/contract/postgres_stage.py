@@ -12,6 +12,7 @@ from psycopg import sql
 from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.postgres_logical.source import PostgresLogicalSource
 from connectors.source import Capture, Position
+from connectors.wire.postgres_identity import cluster_name
 from tests.contract.source_behaviour import CAPTURE, HISTORY, PATIENCE_S, Written
 from tests.services import Postgres
 
@@ -57,7 +58,7 @@ class PostgresStage:
         timeline = int(str(self.ask("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")), 16)
         high, _, low = str(place).partition("/")
         return Position(
-            f"postgres:{system}:{oid}",
+            f"postgres:{cluster_name(system)}:{oid}",
             {"wal": ((int(high, 16) << 32) | int(low, 16), 0)},
             json.dumps({"timeline": timeline}),
         )

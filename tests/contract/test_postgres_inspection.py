@@ -10,6 +10,7 @@ import pytest
 from connectors.inspection import Observation, Verdict
 from connectors.postgres_logical.inspection import inspect
 from connectors.source import Capture, Column, Kind, Position, Table
+from connectors.wire.postgres_identity import cluster_name
 from tests.contract.postgres_epj import CAPTURE, Epj, make_epj, of
 from tests.services import Postgres
 
@@ -28,7 +29,7 @@ def here(epj: Epj) -> Position:
     ((system, oid),) = epj.ask(
         "select system_identifier, d.oid from pg_control_system(), pg_database d where datname = current_database()"
     )
-    return Position(f"postgres:{system}:{oid}", {"wal": (1, 0)})
+    return Position(f"postgres:{cluster_name(system)}:{oid}", {"wal": (1, 0)})
 
 
 async def look(epj: Epj, capture: Capture = CAPTURE, position: Position | None = None) -> list[Observation]:
