@@ -50,13 +50,21 @@ class KilledDaemon:
 
     # -- one life ----------------------------------------------------------------------------------------------------
 
-    async def kill_after(self, reached: Callable[[Looked], bool], delay_s: float, *, limit_s: float) -> Looked:
-        """Start it, wait until `reached` (at most `limit_s`), wait `delay_s`, kill it; what the ledger then says."""
+    async def kill_after(
+        self, reached: Callable[[Looked], bool], delay_s: float, *, limit_s: float, is_open: asyncio.Event
+    ) -> Looked:
+        """Start it, wait until `reached` (at most `limit_s`), wait `delay_s`, kill it; what the ledger then says.
+
+        `is_open` is set once its source is open.
+        """
         self.daemon.start()
         end = time.monotonic() + limit_s
         while not reached(self.look()) and time.monotonic() < end:
             self.daemon.check_alive()
+            if not is_open.is_set() and self.daemon.has_told("source_open"):
+                is_open.set()
             await asyncio.sleep(0.002)
+        is_open.set()
         await asyncio.sleep(delay_s)  # what the test is about: any moment will do
         await self.daemon.kill()
         return self.look()

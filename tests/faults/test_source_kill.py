@@ -104,16 +104,30 @@ class Run:
             if number % 3 == 2:
                 await self._kill_inside(before, _together(portion))
                 continue
-            async with self._written_meanwhile(portion):
+            is_open = asyncio.Event()
+            if number % 3 == 0:
+                is_open.set()  # what is written while it starts is there when it looks
+            async with self._written_meanwhile(portion, is_open):
                 if number % 3 == 0:
                     looked = await self._kill(lambda _: True, START_UP_S)
                 else:
-                    looked = await self._kill(lambda looked, before=before: looked.changes > before.changes, SPREAD_S)
+                    looked = await self._kill(
+                        lambda looked, before=before: looked.changes > before.changes, SPREAD_S, is_open
+                    )
                 self.cut_short[self._where(before, looked)] += 1
 
     @asynccontextmanager
-    async def _written_meanwhile(self, steps: Sequence[Step]) -> AsyncIterator[None]:
-        writing = asyncio.create_task(asyncio.to_thread(self.write, steps))
+    async def _written_meanwhile(
+        self, steps: Sequence[Step], is_open: asyncio.Event | None = None
+    ) -> AsyncIterator[None]:
+        """`is_open`: nothing is written before, so that it is written while the source reads."""
+
+        async def write() -> None:
+            if is_open is not None and not self.writes_first:
+                await is_open.wait()
+            await asyncio.to_thread(self.write, steps)
+
+        writing = asyncio.create_task(write())
         if self.writes_first:
             await writing
         yield
@@ -132,8 +146,11 @@ class Run:
         looked = await self._kill(begun, INSIDE_S)
         self.cut_short[INSIDE if looked.inside else self._where(before, looked)] += 1
 
-    async def _kill(self, begun: Callable[[Looked], bool], spread_s: float) -> Looked:
-        return await self.killed.kill_after(begun, self.random.uniform(0, spread_s), limit_s=QUIET_S)
+    async def _kill(
+        self, begun: Callable[[Looked], bool], spread_s: float, is_open: asyncio.Event | None = None
+    ) -> Looked:
+        delay_s = self.random.uniform(0, spread_s)
+        return await self.killed.kill_after(begun, delay_s, limit_s=QUIET_S, is_open=is_open or asyncio.Event())
 
     def _where(self, before: Looked, looked: Looked) -> str:
         if looked.changes == before.changes:
