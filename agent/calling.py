@@ -2,6 +2,8 @@
 
 # ruff: noqa: PLC0415 - a verb that needs no ledger or settings must not wait for them
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -36,15 +38,23 @@ def load_one(file: Path) -> Any:
     return load_all([file])[0]
 
 
-def ask_ledger(file: Path, ask_for: Any) -> Any:
-    """What the ledger answers to a function over one of its transactions, or exit 69."""
+@contextmanager
+def needing_ledger() -> Iterator[None]:
+    """A ledger that cannot be read or written inside ends the verb: exit 69."""
     from agent.ledger.errors import LedgerError
-    from agent.verbs.calls import look as look_at
 
     try:
-        return look_at(load_one(file), ask_for)
+        yield
     except LedgerError as error:
         fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
+
+
+def ask_ledger(file: Path, ask_for: Any) -> Any:
+    """What the ledger answers to a function over one of its transactions, or exit 69."""
+    from agent.verbs.calls import look as look_at
+
+    with needing_ledger():
+        return look_at(load_one(file), ask_for)
 
 
 def print_lines(found: Any, lines: list[str], *, as_json: bool) -> None:
@@ -57,13 +67,10 @@ def print_lines(found: Any, lines: list[str], *, as_json: bool) -> None:
 
 def tell_daemon(file: Path, request: dict[str, Any]) -> dict[str, Any]:
     """What the daemon answers; without one, what is done here under the ledger's lock. Exit 69 without a ledger."""
-    from agent.ledger.errors import LedgerError
     from agent.verbs.calls import tell as ask
 
-    try:
+    with needing_ledger():
         return ask(load_one(file), request)
-    except LedgerError as error:
-        fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
 
 
 def moment_of(text: str | None, *, option: str = "--as-of") -> datetime:

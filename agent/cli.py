@@ -22,6 +22,7 @@ from agent.calling import (
     load_all,
     load_one,
     moment_of,
+    needing_ledger,
     print_json,
     print_lines,
     tell_daemon,
@@ -167,13 +168,10 @@ def status(files: Files, as_json: Json = False) -> None:
 @app.command()
 def plan(file: File, as_json: Json = False) -> None:
     """Show what is owed and waits at the gate: counts by cause, with the keys of a few services. Changes nothing."""
-    from agent.ledger.errors import LedgerError
     from agent.verbs.calls import read_plan
 
-    try:
+    with needing_ledger():
         found = read_plan(load_one(file))
-    except LedgerError as error:
-        fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
     if as_json:
         print_json(found)
         return

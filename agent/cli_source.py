@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from agent.calling import EXIT_UNAVAILABLE, EXIT_USAGE, File, Json, fail, load_one, moment_of, print_json, tell_daemon
+from agent.calling import (
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    File,
+    Json,
+    fail,
+    load_one,
+    moment_of,
+    needing_ledger,
+    print_json,
+    tell_daemon,
+)
 
 source_app = typer.Typer(help="Prepare a source, and decide about it.", no_args_is_help=True)
 
@@ -79,14 +90,11 @@ def new_incarnation(
     told after that moment and comes again is another service's: what stands for it is annulled and the other one told
     anew. Exit 69 while a daemon runs.
     """
-    from agent.ledger.errors import LedgerError
     from agent.verbs.calls import new_incarnation as accept
 
     moment = moment_of(restored_to, option="--restored-to") if restored_to is not None else None
-    try:
+    with needing_ledger():
         accepted = accept(load_one(file), restored_to=moment)
-    except LedgerError as error:
-        fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
     if as_json:
         print_json({"kept": accepted.kept, "first_told_since": accepted.first_told_since})
         return
@@ -127,14 +135,11 @@ def source_vanished(
 
     Wait until the source has caught up. With --delete they count as deleted: what is owed for it meets the gate.
     """
-    from agent.ledger.errors import LedgerError
     from agent.verbs.calls import look_at_unit
     from agent.verbs.source_decisions import vanished
 
-    try:
+    with needing_ledger():
         found = look_at_unit(load_one(file), vanished)
-    except LedgerError as error:
-        fail(f"{error} ({error.code})", EXIT_UNAVAILABLE)
     if delete:
         found |= tell_daemon(file, {"verb": "vanished"})
     if as_json:

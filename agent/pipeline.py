@@ -9,10 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, cast
-from uuid import uuid4
 
 from agent.composition import (
     dispatch_settings,
@@ -25,9 +23,7 @@ from agent.composition import (
     wanted,
 )
 from agent.control import Answer, Request, listening
-from agent.dispatch.envelope import MessageInvalid
 from agent.dispatch.loop import Dispatch
-from agent.dispatch.resend import ResendRefused, resend
 from agent.domain.delivery import Pace
 from agent.examine import notice_rules
 from agent.intake.loop import TROUBLE, Ended, Intake
@@ -40,8 +36,7 @@ from agent.receive.loop import Receive, tell_overdue
 from agent.retry import Retries
 from agent.settings import Municipality
 from agent.timer import Keep, Timer
-from agent.verbs.plan import apply_plan
-from agent.verbs.source_decisions import confirm, delete_vanished
+from agent.verbs.answer import answer
 from connectors.catalog import open_inbox, open_sender
 from connectors.inbox import Inbox
 from connectors.sharing.sources import Sources
@@ -186,6 +181,8 @@ class Pipeline:
         failures = 0
         while not self._stopping.is_set():
             began_at = self._clock()
+            if name == "intake":
+                self._source_again.clear()  # what a person decides from now on cuts the rest behind this run short
             try:
                 await loop()
             except Ended:
@@ -213,7 +210,7 @@ class Pipeline:
                 self._log.alarm("loop_ended", loop=name)
             quiet = (self._clock() - began_at).total_seconds() > 60
             failures = 1 if quiet else failures + 1
-            await self._rest(self._retries.wait_s(pace, failures), again=name == "intake")
+            await self._rest(name, self._retries.wait_s(pace, failures))
 
     async def _note_trouble(self, error: SourceError) -> None:
         """So that `status` tells what stands in the way, and what to do."""
@@ -221,11 +218,9 @@ class Pipeline:
         with suppress(LedgerUnavailable):
             await self._ledger.run(lambda tx: tx.set_note(TROUBLE, text))
 
-    async def _rest(self, seconds: float, *, again: bool) -> None:
+    async def _rest(self, name: str, seconds: float) -> None:
         """Wait before a loop runs again; shorter where the daemon stops, or a person has decided about the source."""
-        events = (self._stopping, self._source_again) if again else (self._stopping,)
-        if again:
-            self._source_again.clear()
+        events = (self._stopping, self._source_again) if name == "intake" else (self._stopping,)
         waiting = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -235,35 +230,20 @@ class Pipeline:
 
     async def _answer(self, request: Request) -> Answer:
         """What a verb asks of the daemon (agent/control.py)."""
-        match request.get("verb"):
-            case "apply":
-                answer = await apply_plan(self._ledger.run, self._unit, self._clock)
-                self._timer.nudge()
-            case "resend":
-                answer = await self._resend(request.get("message"))
-            case "confirm":
-                answer = await self._ledger.run(confirm)
-                self._source_again.set()
-            case "vanished":
-                answer = await self._ledger.run(lambda tx: delete_vanished(tx, self._unit, self._clock()))
-                self._timer.nudge()
-            case "receive":
-                answer = {"receiving": self.receive is not None}
-                if self.receive is not None:
-                    self.receive.look_again()
-            case _:
-                return {"error": "this daemon does not know that verb: is it of an older version?"}
+        verb = request.get("verb")
+        if verb == "receive":
+            found: Answer | None = {"receiving": self.receive is not None}
+            if self.receive is not None:
+                self.receive.look_again()
+        else:
+            found = await answer(request, self._ledger, self._unit, lambda: self._envelopes, self._clock)
+        if found is None:
+            return {"error": "this daemon does not know that verb: is it of an older version?"}
+        if verb == "confirm":
+            self._source_again.set()
+        self._timer.nudge()
         self.dispatch.nudge()
-        return answer
-
-    async def _resend(self, message: str | None) -> Answer:
-        try:
-            resent = await self._ledger.run(
-                lambda tx: resend(tx, message, self._envelopes, at=self._clock(), new_id=uuid4)
-            )
-        except (ResendRefused, MessageInvalid) as error:
-            return {"error": str(error), "code": error.code}
-        return asdict(resent)
+        return found
 
 
 async def _raise_first(tasks: set[asyncio.Task[Any]]) -> None:

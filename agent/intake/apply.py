@@ -4,9 +4,10 @@ An older row is dropped, an unchanged one says nothing new, and every service th
 after, over every edge, is named so that it is looked at (docs/owed.md, "Older, and deleted").
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from agent.domain.assemble import assemble_person
 from agent.domain.care import Dependency, RowRead, RowsFound
@@ -19,6 +20,8 @@ from agent.intake.canonical import Canonical, canonical
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
 from connectors.source import ABSENT, Change, Missing, Operation, Undecodable, Version
+
+_ROWS_A_PAGE: Final = 500
 
 INCARNATION = "source: incarnation"
 """The note that counts how often a person accepted another incarnation: versions compare within one only."""
@@ -75,6 +78,20 @@ def delete_row(
     if old is None or old.deleted:
         return Applied(known=True, deleted=old is not None and version is not None and old.version == version)
     return Applied(_touched(tx, unit, table, key, old.values, {}), deleted=True, cause=table.name)
+
+
+def delete_rows(
+    tx: LedgerTransaction,
+    unit: ReportingUnit,
+    table: str,
+    page: Callable[[int], Sequence[KeptRow]],
+    at: datetime,
+) -> Iterator[Applied]:
+    """Delete rows of a table, a page at a time until there is none left. `page` gives so many that are to go."""
+    mapped = unit.mapping.tables[table]
+    while rows := page(_ROWS_A_PAGE):
+        for row in rows:
+            yield delete_row(tx, unit, mapped, row.key, row, row.version, at)
 
 
 def _upsert(

@@ -8,18 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from functools import partial
-from typing import Final
 
 from agent.domain.finding import Finding, Severity
 from agent.domain.rows import KeptRow
 from agent.examine import Ending, Examination, examine_groups
-from agent.intake.apply import Applied, apply_change, delete_row
+from agent.intake.apply import Applied, apply_change, delete_rows
 from agent.intake.deletions import Deletion, check_deletion, settle_deletion
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit, clock_at
 from connectors.source import Change, Ignored, Mark, Operation, Scan, Transaction, Unreadable
-
-_ROWS_A_PAGE: Final = 500
 
 
 class Category(Enum):
@@ -144,7 +141,7 @@ class Booking:
         if count:
             self._open.emptied |= {table}
             self._check(tx, Deletion({table: count}, self._open.emptied))
-            self._delete(tx, table, partial(tx.present_rows, table, _ROWS_A_PAGE), now)
+            self._delete(tx, table, partial(tx.present_rows, table), now)
 
     def _end_scan(self, tx: LedgerTransaction, scan: Scan, now: datetime) -> None:
         """A scan is complete: rows that too many scans have not told are deleted; others wait for a person."""
@@ -155,14 +152,13 @@ class Booking:
         absent = {table: count for table in scan.tables if (count := tx.count_absent(table, after))}
         self._check(tx, Deletion(absent, absent=True))
         for table in absent:
-            self._delete(tx, table, partial(tx.absent_rows, table, after, _ROWS_A_PAGE), now)
+            self._delete(tx, table, partial(tx.absent_rows, table, after), now)
 
-    def _delete(self, tx: LedgerTransaction, table: str, page: Callable[[], Sequence[KeptRow]], now: datetime) -> None:
-        """Delete rows page by page, until there is none left."""
-        mapped = self._unit.mapping.tables[table]
-        while rows := page():
-            for row in rows:
-                self._open.add(table, delete_row(tx, self._unit, mapped, row.key, row, row.version, now))
+    def _delete(
+        self, tx: LedgerTransaction, table: str, page: Callable[[int], Sequence[KeptRow]], now: datetime
+    ) -> None:
+        for applied in delete_rows(tx, self._unit, table, page, now):
+            self._open.add(table, applied)
 
     def _close(self, tx: LedgerTransaction, now: datetime, *, later: bool) -> Booked:
         """Examine what was touched and count; `later`: in its turn (a scan tells states, and in no order of events)."""

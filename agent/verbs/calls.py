@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from agent.composition import envelope_settings, official_schemas, reporting_unit
 from agent.control import Answer, NobodyAnswers, Request, ask
-from agent.dispatch.envelope import MessageInvalid
-from agent.dispatch.resend import ResendRefused, resend
+from agent.dispatch.envelope import EnvelopeSettings
 from agent.examine import notice_rules
 from agent.ledger.key import LedgerKey
 from agent.ledger.ledger import Ledger
@@ -18,8 +15,9 @@ from agent.ledger.transaction import LedgerTransaction
 from agent.pipeline import open_ledger
 from agent.settings import Municipality
 from agent.unit import ReportingUnit
-from agent.verbs.plan import apply_plan, make_plan
-from agent.verbs.source_decisions import Accepted, accept_new_incarnation, confirm, delete_vanished
+from agent.verbs.answer import answer
+from agent.verbs.plan import make_plan
+from agent.verbs.source_decisions import Accepted, accept_new_incarnation
 
 T = TypeVar("T")
 
@@ -31,9 +29,7 @@ def tell(municipality: Municipality, request: Request) -> Answer:
 
 def read_plan(municipality: Municipality) -> dict[str, Any]:
     """The plan, from the ledger as it is; the daemon may run. Raises LedgerError."""
-    with _ledger_to_read(municipality) as ledger:
-        unit = reporting_unit(municipality, ledger.unit_secret)
-        return ledger.read(lambda tx: make_plan(tx, unit, datetime.now(UTC)).as_json())
+    return look_at_unit(municipality, lambda tx, unit: make_plan(tx, unit, datetime.now(UTC)).as_json())
 
 
 def look(municipality: Municipality, ask_for: Callable[[LedgerTransaction], T]) -> T:
@@ -71,24 +67,12 @@ async def _tell(municipality: Municipality, request: Request) -> Answer:
 
 
 async def _do(municipality: Municipality, ledger: Ledger, request: Request) -> Answer:
-    match request["verb"]:
-        case "apply":
-            unit = reporting_unit(municipality, ledger.unit_secret)
-            await ledger.run(lambda tx: notice_rules(tx, unit))
-            return await apply_plan(ledger.run, unit, lambda: datetime.now(UTC))
-        case "resend":
-            settings = envelope_settings(municipality, official_schemas(municipality.settings))
-            try:
-                resent = await ledger.run(
-                    lambda tx: resend(tx, request.get("message"), settings, at=datetime.now(UTC), new_id=uuid4)
-                )
-            except (ResendRefused, MessageInvalid) as error:
-                return {"error": str(error), "code": error.code}
-            return asdict(resent)
-        case "confirm":
-            return await ledger.run(confirm)
-        case "vanished":
-            unit = reporting_unit(municipality, ledger.unit_secret)
-            return await ledger.run(lambda tx: delete_vanished(tx, unit, datetime.now(UTC)))
-        case _:
-            return {"error": "no daemon runs for this municipality"}
+    unit = reporting_unit(municipality, ledger.unit_secret)
+    if request["verb"] == "apply":
+        await ledger.run(lambda tx: notice_rules(tx, unit))
+
+    def envelopes() -> EnvelopeSettings:
+        return envelope_settings(municipality, official_schemas(municipality.settings))
+
+    found = await answer(request, ledger, unit, envelopes, lambda: datetime.now(UTC))
+    return found if found is not None else {"error": "no daemon runs for this municipality"}

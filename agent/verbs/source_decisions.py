@@ -6,15 +6,15 @@ Whatever they let through still meets the gate.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from agent.examine import READ_AGAIN, RESTORED_TO
-from agent.intake.apply import INCARNATION, delete_row
+from agent.intake.apply import INCARNATION, delete_rows
 from agent.intake.deletions import confirm_deletion, settle_deletion
 from agent.ledger.transaction import LedgerTransaction
 from agent.unit import ReportingUnit
 
-_ROWS_A_PAGE: Final = 500
 SAMPLES: Final = 50
 
 
@@ -71,9 +71,6 @@ def delete_vanished(tx: LedgerTransaction, unit: ReportingUnit, now: datetime) -
     """Treat those rows as deleted: what they were part of is due, and what is owed for it meets the gate."""
     found = vanished(tx, unit)
     for table in found["rows"]:
-        mapped = unit.mapping.tables[table]
-        while rows := tx.absent_rows(table, limit=_ROWS_A_PAGE):
-            for row in rows:
-                applied = delete_row(tx, unit, mapped, row.key, row, row.version, now)
-                tx.mark_due(applied.services, not_before=None, cause=f"{table} vanished")
+        for applied in delete_rows(tx, unit, table, partial(tx.absent_rows, table, 1), now):
+            tx.mark_due(applied.services, not_before=None, cause=f"{table} vanished")
     return {"deleted": found["rows"]}
