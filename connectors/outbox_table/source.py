@@ -10,13 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from connectors.outbox_table.keys import Gap, Noticed, PassedKeys, digest_of
 from connectors.outbox_table.row import LogReader, LogRow, same_transaction
-from connectors.section import ConnectorSection, FilePath
+from connectors.section import ConnectorSection, DatabaseSection, ZoneName
 from connectors.source import (
     Capture,
     Position,
@@ -59,19 +59,15 @@ class OutboxColumns(ConnectorSection):
     )
 
 
-class OutboxTableSettings(ConnectorSection):
+class OutboxTableSettings(DatabaseSection):
     """A change log in the EPJ's database."""
 
-    url_file: FilePath | None = Field(
-        default=None, description="A file with one SQLAlchemy URL, password included; read at each connection."
-    )
-    sqlite_file: FilePath | None = Field(default=None, description="A SQLite database, instead of url_file.")
     table: str = Field(description="The log's name, as schema.table or table.")
     columns: OutboxColumns = Field(description="What the log's columns are called.")
     table_schema: str | None = Field(
         default=None, description="The schema of tables that the log names without one; none by default."
     )
-    time_zone: str = Field(default="UTC", description="The zone of columns.time where its values carry none.")
+    time_zone: ZoneName = Field(default="UTC", description="The zone of columns.time where its values carry none.")
     identity: str = Field(
         default="", description="A name for this log. Give it another one when the database is exchanged on purpose."
     )
@@ -88,21 +84,6 @@ class OutboxTableSettings(ConnectorSection):
     operation_timeout_s: float = Field(
         default=30.0, gt=0, le=60, description="How long the database may take for one look, in seconds."
     )
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("write the name of a time zone, such as Europe/Oslo") from None
-        return name
-
-    @model_validator(mode="after")
-    def _one_database(self) -> Self:
-        if (self.url_file is None) == (self.sqlite_file is None):
-            raise ValueError("write exactly one of url_file and sqlite_file")
-        return self
 
 
 class OutboxTableSource:

@@ -4,7 +4,6 @@ How the stream is shared stands in stream.py; here is what a unit sees of it, an
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
@@ -14,7 +13,7 @@ from connectors.catalog import SourceSettings, open_source
 from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.sharing.capture import furthest
 from connectors.sharing.member import Member
-from connectors.sharing.stream import MENDING_S, PATIENCE_S, REJOIN_EVERY_S, Load, OpenStream, SharedStream
+from connectors.sharing.stream import Load, SharedStream
 from connectors.source import Capture, Mark, Position, Source, SourceRefused, Transaction
 
 
@@ -29,7 +28,7 @@ class Sources:
 
     def __init__(self, open_stream: Callable[[SourceSettings, Capture, Position | None], Source] = open_source) -> None:
         self._open: Final = open_stream
-        self._shared: Final[dict[tuple[str, str], tuple[PostgresLogicalSettings, SharedSource]]] = {}
+        self._shared: Final[dict[tuple[str, str], tuple[PostgresLogicalSettings, SharedStream]]] = {}
 
     def open(self, settings: SourceSettings, capture: Capture, position: Position | None) -> Source:
         """A source behind `position`, not yet entered. Raises SettingsDiffer."""
@@ -37,39 +36,18 @@ class Sources:
             return self._open(settings, capture, position)
         shared_settings, shared = self._shared.setdefault(
             (str(settings.connection_file), settings.slot),
-            (settings, SharedSource(lambda capture, position: self._open(settings, capture, position))),
+            (settings, SharedStream(lambda capture, position: self._open(settings, capture, position))),
         )
         if shared_settings != settings:
             raise SettingsDiffer(
                 f"the units that share the slot {settings.slot} have different source.postgres_logical settings",
                 repair="make them the same in every unit's file, and restart",
             )
-        return shared.open(capture, position)
-
-
-class SharedSource:
-    """Gives each unit a Source on one stream."""
-
-    def __init__(
-        self,
-        open_stream: OpenStream,
-        *,
-        patience_s: float = PATIENCE_S,
-        mending_s: float = MENDING_S,
-        rejoin_every_s: float = REJOIN_EVERY_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stream: Final = SharedStream(
-            open_stream, patience_s=patience_s, mending_s=mending_s, rejoin_every_s=rejoin_every_s, clock=clock
-        )
-
-    def open(self, capture: Capture, position: Position | None) -> "UnitSource":
-        """A unit's source behind `position`, not yet entered; with None it reads the unit's tables first."""
-        return UnitSource(self._stream, capture, position)
+        return UnitSource(shared, capture, position)
 
 
 class UnitSource:
-    """A unit's Source on the shared stream. Reads the unit's tables first, by itself, where it has no position."""
+    """A unit's Source on the shared stream, behind `position`; with None it first reads the unit's tables by itself."""
 
     def __init__(self, shared: SharedStream, capture: Capture, position: Position | None) -> None:
         self._shared: Final = shared

@@ -1,11 +1,11 @@
 """The settings of table_query: which tables have a watermark, when the full scans are, and how much load is allowed."""
 
-from typing import Final, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Final
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from connectors.section import ConnectorSection, FilePath
+from connectors.section import ConnectorSection, DatabaseSection, ZoneName
 from connectors.source import Table
 from connectors.table_query.timetable import read_hours
 from connectors.table_query.watermark import Watermark, WatermarkKind
@@ -51,13 +51,9 @@ class QueriedTableSettings(ConnectorSection):
     )
 
 
-class TableQuerySettings(ConnectorSection):
+class TableQuerySettings(DatabaseSection):
     """SELECT on the mapped tables or views, and nothing more."""
 
-    url_file: FilePath | None = Field(
-        default=None, description="A file with one SQLAlchemy URL, password included; read at each connection."
-    )
-    sqlite_file: FilePath | None = Field(default=None, description="A SQLite database, instead of url_file.")
     tables: dict[str, QueriedTableSettings] = Field(
         default={}, description="What differs from table to table, by the tables' names in the mapping."
     )
@@ -72,7 +68,7 @@ class TableQuerySettings(ConnectorSection):
         description="The hours in which full scans may read, the first one too, such as 22:00-06:00; "
         "the whole day by default. A scan that is not done goes on the next day.",
     )
-    time_zone: str = Field(
+    time_zone: ZoneName = Field(
         default="Europe/Oslo", description="The zone of scan_between, and of a modified time that carries none."
     )
     delete_after_scans: int | None = Field(
@@ -93,27 +89,12 @@ class TableQuerySettings(ConnectorSection):
         default=30.0, gt=0, le=60, description="How long the database may take for one query, in seconds."
     )
 
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("write the name of a time zone, such as Europe/Oslo") from None
-        return name
-
     @field_validator("scan_between")
     @classmethod
     def _readable_hours(cls, text: str | None) -> str | None:
         if text is not None:
             read_hours(text)
         return text
-
-    @model_validator(mode="after")
-    def _one_database(self) -> Self:
-        if (self.url_file is None) == (self.sqlite_file is None):
-            raise ValueError("write exactly one of url_file and sqlite_file")
-        return self
 
     def scans_of(self, table: str) -> float | None:
         """The period of a table's full scans in seconds; None for the first one only."""

@@ -13,8 +13,8 @@ from connectors.postgres_logical.settings import PostgresLogicalSettings
 from connectors.replay import ReplaySettings
 from connectors.sharing.capture import CapturesDiffer
 from connectors.sharing.member import MOST_TRANSACTIONS
-from connectors.sharing.sources import SettingsDiffer, SharedSource, Sources
-from connectors.sharing.stream import PlaceGivenUp
+from connectors.sharing.sources import SettingsDiffer, Sources, UnitSource
+from connectors.sharing.stream import PlaceGivenUp, SharedStream
 from connectors.source import (
     Capture,
     Change,
@@ -164,7 +164,7 @@ class Clock:
 class Unit:
     """A pipeline as the agent has it: reads, books, acknowledges, until told to stop."""
 
-    shared: SharedSource
+    shared: SharedStream
     capture: Capture
     position: Position | None
     told: list[Change] = field(default_factory=list)
@@ -182,7 +182,7 @@ class Unit:
 
     async def run(self) -> None:
         try:
-            async with self.shared.open(self.capture, self.position) as source:
+            async with UnitSource(self.shared, self.capture, self.position) as source:
                 assert await source.identity()
                 async for transaction in source.transactions():
                     self.transactions.append(transaction)
@@ -230,8 +230,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def shared(database: Database, clock: Clock) -> SharedSource:
-    return SharedSource(database.open, patience_s=PATIENCE_S, mending_s=100, rejoin_every_s=0.01, clock=clock)
+def shared(database: Database, clock: Clock) -> SharedStream:
+    return SharedStream(database.open, patience_s=PATIENCE_S, mending_s=100, rejoin_every_s=0.01, clock=clock)
 
 
 @pytest.fixture(autouse=True)
@@ -250,7 +250,7 @@ async def stop(*units: Unit) -> None:
 
 
 async def test_units_by_column_get_every_row_and_units_by_schema_their_own(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     database.write(change(1, "a.t"), change(2, "b.t"), change(3, "c.t"))
     a = Unit(shared, Capture((Table("x.t", ("nr",), (Column("nr", Kind.INTEGER),), "a.t"),)), at(0)).start()
@@ -264,7 +264,7 @@ async def test_units_by_column_get_every_row_and_units_by_schema_their_own(
     await stop(a, b, c, d)
 
 
-async def test_a_unit_keeps_only_its_own_columns(database: Database, shared: SharedSource) -> None:
+async def test_a_unit_keeps_only_its_own_columns(database: Database, shared: SharedStream) -> None:
     database.write(change(1, "t", navn="Kari Test", status="A"))
     name, status = Column("navn", Kind.TEXT), Column("status", Kind.TEXT)
     one = Unit(shared, capture_of("t", columns=(name,)), at(0)).start()
@@ -276,7 +276,7 @@ async def test_a_unit_keeps_only_its_own_columns(database: Database, shared: Sha
 
 
 async def test_the_same_column_as_two_kinds_is_refused_to_the_one_who_comes(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     one = Unit(shared, capture_of("t", columns=(Column("dato", Kind.DATE),)), at(0)).start()
     await until(lambda: bool(one.transactions))
@@ -289,7 +289,7 @@ async def test_the_same_column_as_two_kinds_is_refused_to_the_one_who_comes(
     await stop(one, other)
 
 
-async def test_what_belongs_to_no_unit_is_counted_once(database: Database, shared: SharedSource) -> None:
+async def test_what_belongs_to_no_unit_is_counted_once(database: Database, shared: SharedStream) -> None:
     units = [Unit(shared, capture_of("t"), at(0)).start() for _ in range(3)]
     await until(lambda: all(unit.transactions for unit in units))
     database.write(Ignored("another table"), change(1))
@@ -303,7 +303,7 @@ async def test_what_belongs_to_no_unit_is_counted_once(database: Database, share
 
 
 async def test_only_what_every_unit_has_acknowledged_is_acknowledged_invariant_1(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     quick, slow = Unit(shared, capture_of("t"), at(0)), Unit(shared, capture_of("t"), at(0), acknowledges=False)
     quick.start(), slow.start()
@@ -315,7 +315,7 @@ async def test_only_what_every_unit_has_acknowledged_is_acknowledged_invariant_1
 
 
 async def test_units_start_at_the_smallest_position_and_drop_what_they_have(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     database.write(*(change(number) for number in range(1, 7)))
     ahead, behind = Unit(shared, capture_of("t"), at(4)), Unit(shared, capture_of("t"), at(1))
@@ -327,7 +327,7 @@ async def test_units_start_at_the_smallest_position_and_drop_what_they_have(
     await stop(ahead, behind)
 
 
-async def test_one_that_comes_later_or_again_costs_the_others_nothing(database: Database, shared: SharedSource) -> None:
+async def test_one_that_comes_later_or_again_costs_the_others_nothing(database: Database, shared: SharedStream) -> None:
     first = Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(first.transactions))
     second = Unit(shared, capture_of("t"), at(0))
@@ -345,7 +345,7 @@ async def test_one_that_comes_later_or_again_costs_the_others_nothing(database: 
 
 
 async def test_a_unit_that_joins_behind_the_stream_is_not_told_what_the_stream_is_at(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     """The open stream goes on for a moment after the unit has asked to be let in."""
     ahead = Unit(shared, capture_of("t"), at(0), acknowledges=False).start()
@@ -359,7 +359,7 @@ async def test_a_unit_that_joins_behind_the_stream_is_not_told_what_the_stream_i
     await stop(ahead, behind)
 
 
-async def test_a_unit_that_left_finds_its_place_kept(database: Database, shared: SharedSource, clock: Clock) -> None:
+async def test_a_unit_that_left_finds_its_place_kept(database: Database, shared: SharedStream, clock: Clock) -> None:
     stays, leaves = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(stays.transactions and leaves.transactions))
     await leaves.stop()
@@ -379,7 +379,7 @@ async def test_a_unit_that_left_finds_its_place_kept(database: Database, shared:
 
 
 async def test_a_unit_that_stays_away_loses_its_place_and_is_told_so(
-    database: Database, shared: SharedSource, clock: Clock
+    database: Database, shared: SharedStream, clock: Clock
 ) -> None:
     stays, leaves = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(stays.transactions and leaves.transactions))
@@ -397,7 +397,7 @@ async def test_a_unit_that_stays_away_loses_its_place_and_is_told_so(
 
 
 async def test_progress_with_nothing_for_a_unit_is_told_rarely(
-    database: Database, shared: SharedSource, clock: Clock
+    database: Database, shared: SharedStream, clock: Clock
 ) -> None:
     busy, quiet = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("u"), at(0)).start()
     await until(lambda: bool(busy.transactions and quiet.transactions))
@@ -417,7 +417,7 @@ async def test_progress_with_nothing_for_a_unit_is_told_rarely(
 # -- the first reading ------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_unit_reads_its_tables_and_joins_without_a_gap(database: Database, shared: SharedSource) -> None:
+async def test_a_new_unit_reads_its_tables_and_joins_without_a_gap(database: Database, shared: SharedStream) -> None:
     database.write(change(1), change(2, "u"))
     old = Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: database.confirmed == 2)
@@ -437,7 +437,7 @@ async def test_a_new_unit_reads_its_tables_and_joins_without_a_gap(database: Dat
 
 
 async def test_a_first_reading_never_goes_on_before_what_the_stream_let_go_of(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     """Feedback may be on its way when the reading asks where the slot stands: the later place counts."""
     database.write(change(1))
@@ -451,7 +451,7 @@ async def test_a_first_reading_never_goes_on_before_what_the_stream_let_go_of(
     await stop(old, new)
 
 
-async def test_units_that_all_begin_at_once_each_read_and_go_on(database: Database, shared: SharedSource) -> None:
+async def test_units_that_all_begin_at_once_each_read_and_go_on(database: Database, shared: SharedStream) -> None:
     database.write(*(change(number, table) for number in (1, 2) for table in ("t", "u", "v")))
     database.has_slot = False
     units = [Unit(shared, capture_of(table), None).start() for table in ("t", "u", "v")]
@@ -462,7 +462,7 @@ async def test_units_that_all_begin_at_once_each_read_and_go_on(database: Databa
     await stop(*units)
 
 
-async def test_a_reading_broken_off_holds_nothing_afterwards(database: Database, shared: SharedSource) -> None:
+async def test_a_reading_broken_off_holds_nothing_afterwards(database: Database, shared: SharedStream) -> None:
     old = Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(old.transactions))
     database.load_gate = asyncio.Event()
@@ -478,7 +478,7 @@ async def test_a_reading_broken_off_holds_nothing_afterwards(database: Database,
 
 
 async def test_a_unit_that_stops_reading_holds_neither_the_others_nor_the_log_invariant_12(
-    database: Database, shared: SharedSource, clock: Clock
+    database: Database, shared: SharedStream, clock: Clock
 ) -> None:
     stuck, well = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(stuck.transactions and well.transactions))
@@ -501,7 +501,7 @@ async def test_a_unit_that_stops_reading_holds_neither_the_others_nor_the_log_in
 
 
 async def test_a_unit_that_was_put_aside_gets_everything_when_it_reads_again(
-    database: Database, shared: SharedSource, clock: Clock
+    database: Database, shared: SharedStream, clock: Clock
 ) -> None:
     slow, well = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: bool(slow.transactions and well.transactions))
@@ -526,7 +526,7 @@ async def _tick(clock: Clock) -> None:
 
 @pytest.mark.parametrize("gone", [False, True], ids=["its position is lost", "its table is gone"])
 async def test_one_units_own_trouble_is_told_to_it_alone_invariant_12(
-    database: Database, shared: SharedSource, clock: Clock, gone: bool
+    database: Database, shared: SharedStream, clock: Clock, gone: bool
 ) -> None:
     database.write(*(change(number) for number in range(1, 4)))
     database.confirmed = 2
@@ -554,7 +554,7 @@ async def test_one_units_own_trouble_is_told_to_it_alone_invariant_12(
 
 
 async def test_a_position_of_another_incarnation_is_told_to_its_unit_alone(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     well, ill = Unit(shared, capture_of("t"), at(0)).start(), Unit(shared, capture_of("t"), at(0, "old")).start()
     await until(lambda: ill.trouble is not None and bool(well.transactions))
@@ -564,7 +564,7 @@ async def test_a_position_of_another_incarnation_is_told_to_its_unit_alone(
     await stop(well, ill)
 
 
-async def test_the_streams_own_trouble_is_told_to_all_and_all_go_on(database: Database, shared: SharedSource) -> None:
+async def test_the_streams_own_trouble_is_told_to_all_and_all_go_on(database: Database, shared: SharedStream) -> None:
     units = [Unit(shared, capture_of("t"), at(0)).start() for _ in range(3)]
     await until(lambda: all(unit.transactions for unit in units))
     database.write(change(1))
@@ -580,7 +580,7 @@ async def test_the_streams_own_trouble_is_told_to_all_and_all_go_on(database: Da
     await stop(*units)
 
 
-async def test_a_new_incarnation_begins_with_nothing_of_the_old_one(database: Database, shared: SharedSource) -> None:
+async def test_a_new_incarnation_begins_with_nothing_of_the_old_one(database: Database, shared: SharedStream) -> None:
     unit = Unit(shared, capture_of("t"), at(0)).start()
     database.write(*(change(number) for number in range(1, 8)))
     await until(lambda: database.confirmed == 7)
@@ -601,7 +601,7 @@ async def test_a_new_incarnation_begins_with_nothing_of_the_old_one(database: Da
 
 
 async def test_a_large_transaction_comes_whole_to_each_also_when_another_unit_joins_in_its_middle(
-    database: Database, shared: SharedSource
+    database: Database, shared: SharedStream
 ) -> None:
     class InParts(Scripted):
         async def transactions(self) -> AsyncIterator[Transaction]:
@@ -616,7 +616,7 @@ async def test_a_large_transaction_comes_whole_to_each_also_when_another_unit_jo
             await asyncio.Event().wait()
 
     database.open = lambda capture, position: InParts(database, capture, position)  # type: ignore[method-assign]
-    shared = SharedSource(database.open)
+    shared = SharedStream(database.open)
     one = Unit(shared, capture_of("t"), at(0)).start()
     await until(lambda: one.numbers == [1, 2, 3])
     other = Unit(shared, capture_of("u"), at(1)).start()
